@@ -1,0 +1,50 @@
+# Two commands matter: `make demo` and `make test`. `make help` lists the rest.
+SHELL := /bin/sh
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+DIR ?= build/demo
+RUN := $(BIN)/imi-node
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test test-all lint bench lock clean
+
+help: ## this list
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
+
+$(VENV)/.runtime: requirements/runtime.lock requirements/build.lock pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Python 3.11 or newer is needed; name one with: make PYTHON=/path/to/python3.12 ..."; exit 1; }
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV) || { echo "Python's venv module is missing; on Debian and Ubuntu: apt-get install python3-venv"; exit 1; }
+	@echo "Installing what the node needs (hash-checked) ..."
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --requirement requirements/runtime.lock --requirement requirements/build.lock
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	@touch $@
+
+$(VENV)/.dev: $(VENV)/.runtime requirements/dev.lock
+	@echo "Installing what the tests need (hash-checked) ..."
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --requirement requirements/dev.lock
+	@touch $@
+
+demo: $(VENV)/.runtime ## run a federation on this machine (ONCE=1: play the scenarios, check, end; DIR=folder)
+	@$(RUN) demo --dir $(DIR) $(if $(ONCE),--once,)
+
+test: $(VENV)/.dev ## tests with real nodes, databases and TLS (under 12 minutes)
+	@$(BIN)/python -m pytest -m "not browser and not long" $(ARGS)
+
+test-all: $(VENV)/.dev ## everything: browser, laws at length, kills
+	@$(BIN)/python -m pytest $(ARGS)
+
+lint: $(VENV)/.dev ## ruff, mypy strict, import-linter
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports
+
+bench: $(VENV)/.dev ## measure; prints a table and writes build/bench.json
+	@$(BIN)/python -m bench
+
+lock: $(VENV)/.dev ## renew the locks (hashes, no addresses)
+	@requirements/renew $(BIN)/uv
+
+clean: ## remove what was built (the demo's folder too)
+	rm -rf build dist $(VENV) .mypy_cache .pytest_cache .ruff_cache
