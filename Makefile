@@ -31,8 +31,8 @@ demo: $(VENV)/.runtime ## run a federation on this machine (ONCE=1: play the sce
 test: $(VENV)/.dev ## tests with real nodes, databases and TLS (under 12 minutes)
 	@$(BIN)/python -m pytest -m "not browser and not long" $(ARGS)
 
-test-all: $(VENV)/.dev ## everything: browser, laws at length, kills
-	@$(BIN)/python -m pytest $(ARGS)
+test-all: $(VENV)/.dev ## what `make test` leaves out: browser, laws at length, kills, a whole demo
+	@$(BIN)/python -m pytest -m "browser or long" $(ARGS)
 
 lint: $(VENV)/.dev ## ruff, mypy strict, import-linter
 	@$(BIN)/ruff check .
