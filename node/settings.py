@@ -131,5 +131,5 @@ def _absolute(settings: Settings, base: Path) -> dict[str, Path]:
 def shipped(*parts: str) -> Path:
     """A file or folder of `config/`: beside the package in a checkout, inside it in an installed wheel."""
     checkout = _HERE.parent / "config"
-    root = checkout if (checkout / "workflows").is_dir() else _HERE / "shipped"
+    root = checkout if (checkout / "node.example.toml").is_file() else _HERE / "shipped"
     return root.joinpath(*parts)
