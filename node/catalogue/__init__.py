@@ -1,0 +1,5 @@
+"""Editions of procedures: load, check. The domain says what the files mean; this reads them from disk."""
+
+from node.catalogue.loading import Catalogue, MalformedCatalogue
+
+__all__ = ["Catalogue", "MalformedCatalogue"]
