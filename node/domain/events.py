@@ -31,9 +31,11 @@ Scope = Literal["case", "state", "authority", "receipt"]
 Value = str | tuple[str, ...]  # one authority, date, choice or case; or sorted authorities or keys
 Lane = str  # an author and a scope: `EE:x`, `EE:x#state`
 
+_NO_CASE: Final = CaseId("")
+_NOTHING: Final = EventId("")
 _NAME = r"^[a-z][a-z0-9-]{0,59}$"
 _HEX = r"^[0-9a-f]{64}$"
-_INSTANT = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}\.[0-9]{3}Z")
+_INSTANT = re.compile(r"2[01][0-9]{2}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}\.[0-9]{3}Z")
 
 
 class BadEvent(PeerError):
@@ -66,8 +68,8 @@ class Event:
     seq: int  # 1, 2, 3 … per author, case and scope
     at: datetime  # UTC, whole milliseconds
     catalogue: int  # edition whose calendars and lists the author used
-    case: CaseId = CaseId("")
-    after: EventId = EventId("")
+    case: CaseId = _NO_CASE
+    after: EventId = _NOTHING
     scope: Scope = "case"
     seen: Mapping[Lane, int] = field(default_factory=dict)
     control: Mapping[str, Value] = field(default_factory=dict)
@@ -232,7 +234,6 @@ def _from_model(model: _EventModel) -> Event:
         raise ValueError("an instant is UTC with milliseconds")
     if (model.opening is None) != bool(model.case) or (model.opening is None) != bool(model.after):
         raise ValueError("the first event opens, the others name case and move")
-    opening = model.opening
     return Event(
         step=model.step,
         role=model.role,
@@ -246,11 +247,13 @@ def _from_model(model: _EventModel) -> Event:
         seen=model.seen,
         control={name: v if isinstance(v, str) else tuple(v) for name, v in model.control.items()},
         parts=model.parts,
-        opening=opening
-        and Opening(
-            procedure=opening.procedure,
-            version=opening.version,
-            digest=opening.digest,
-            number=CaseNumber(opening.number),
-        ),
+        opening=_opening(model.opening),
+    )
+
+
+def _opening(model: _OpeningModel | None) -> Opening | None:
+    if model is None:
+        return None
+    return Opening(
+        procedure=model.procedure, version=model.version, digest=model.digest, number=CaseNumber(model.number)
     )

@@ -20,7 +20,7 @@ Content = Mapping[str, Mapping[str, object]]  # form -> field -> value
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """One thing wrong with a form: `missing`, `unknown-field`, `malformed`, `too-long`, `not-in-list`, `not-asked` …"""
+    """One thing wrong with a form: `missing`, `unknown-field`, `malformed`, `too-long`, `not-in-list`, `not-asked`."""
 
     form: str
     field: str

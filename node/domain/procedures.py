@@ -168,14 +168,6 @@ class Search:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Recipients:
-    """Which directory entries the author's node offers for a control value: `role` in this procedure or its area."""
-
-    control: str
-    role: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Procedure:
     """A legal act on a workflow, resolved: everything a case of it needs."""
 
@@ -199,7 +191,8 @@ class Procedure:
     retention: Retention
     commission: Commission
     search: Search | None = None
-    recipients: tuple[Recipients, ...] = ()
+    recipients: Mapping[str, str] = field(default_factory=dict)  # control, or step.control -> directory role
+    participants: Mapping[str, str] = field(default_factory=dict)  # case role -> directory role that may open a case
     texts: Literal["complete", "draft"] = "complete"
 
     def step(self, name: str) -> Step | None:
@@ -218,6 +211,10 @@ class Procedure:
         """
         anchor = f"{RECEIVED}.{role}"
         return "case" if any(anchor in d.start for d in self.deadlines.values()) else "receipt"
+
+    def recipient_role(self, step: str, control: str) -> str:
+        """The directory role whose holders are offered for a control value of a step; empty: any authority."""
+        return self.recipients.get(f"{step}.{control}") or self.recipients.get(control, "")
 
     def answers(self, keys: tuple[str, ...]) -> Form:
         """The form of the answers to these questions, in the order of the question set."""
