@@ -20,6 +20,7 @@ from node.ids import State
 
 USER_ROLES: Final = "user-role"  # the list of roles officials may hold: lists/user-role.toml
 DIRECTORY_ROLES: Final = "directory-role"  # the list of roles authorities may hold in the directory
+RESERVED: Final = frozenset({"author", "at", "closure"})
 _PREFIXES: Final = ("due", "state", "size", *COUNTERS)
 
 Faults = Iterator[DefinitionFault]
@@ -97,6 +98,19 @@ def _step_references(c: Checking, step: Step) -> Faults:
     for kind, key, used, known in names:
         for name in sorted({name for name in used if name} - set(known)):
             yield c.in_step(step, f"unknown {kind} {name}", key)
+
+
+def _reserved(c: Checking) -> Faults:
+    """Names that are words of conditions already."""
+    p = c.procedure
+    for table, names in (("roles", p.roles), ("variables", p.variables)):
+        for name in RESERVED & names.keys():
+            yield c.there(f"{name} is a word of its own", table, name)
+    for step in p.steps.values():
+        for name in RESERVED & step.control.keys():
+            yield c.in_step(step, f"{name} is a word of its own", "control")
+        if step.name == RECEIVED:
+            yield c.in_step(step, "is built in")
 
 
 def _ways(c: Checking) -> Faults:
@@ -426,6 +440,7 @@ def _search(c: Checking) -> Faults:
 
 _CHECKS: Final = (
     _references,
+    _reserved,
     _ways,
     _races,
     _kinds,
