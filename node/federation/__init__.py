@@ -1,0 +1,1 @@
+"""Carrying messages between nodes, whatever they say."""

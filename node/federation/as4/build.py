@@ -1,0 +1,204 @@
+"""Building a user message: compress, sign, encrypt, pack.
+
+What is built is stored and posted again unchanged: building anew would give other identifiers, salt and signature,
+and a receiver would take it for another message under a known id.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from cryptography import x509
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+
+from node.federation.as4 import mime, names, payload, tokens
+from node.federation.as4.canonical import attribute, text
+from node.federation.as4.model import Agreement, Built, KeyReference, Part, Reference, Signer, UserMessage
+from node.federation.as4.signing import envelope, write_timestamp_and_id
+from node.federation.as4.suites import CONTENT_KEY_BYTES, Random
+
+_SAFE_ID = re.compile(r"[A-Za-z0-9._-]{1,200}@[A-Za-z0-9._-]{1,200}")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Sealed:
+    """A part as it travels: digested as `octets`, sent as `ciphertext`."""
+
+    part: Part
+    content_id: str
+    octets: bytes
+    media_type: str
+    ciphertext: bytes
+
+
+def build(
+    message: UserMessage,
+    *,
+    agreement: Agreement,
+    signer: Signer,
+    encrypt_for: x509.Certificate,
+    random: Random = os.urandom,
+) -> Built:
+    """The signed and encrypted HTTP entity of `message`.
+
+    A message that contradicts the agreement, or that XML cannot carry, is our own fault: ValueError.
+    """
+    _check(message, agreement)
+    token = random(16).hex()
+    domain = message.message_id.rpartition("@")[2]
+    content_key = random(CONTENT_KEY_BYTES)
+    sealed = _seal(message.parts, content_key, f"{token}@{domain}", random)
+    soap, references = envelope(
+        _user_message(message, agreement, sealed),
+        token=token,
+        security=_encryption(sealed, content_key, token, agreement, encrypt_for, random) if sealed else "",
+        attached=[_reference(part) for part in sealed],
+        suite=agreement.suite,
+        signer=signer,
+    )
+    attachments = [(part.content_id, part.ciphertext) for part in sealed]
+    content_type, body = mime.pack(soap, attachments, token=token, domain=domain)
+    return Built(content_type=content_type, body=body, soap=soap, references=references)
+
+
+def _check(message: UserMessage, agreement: Agreement) -> None:
+    if (message.sender, message.recipient) != (agreement.our_party, agreement.their_party):
+        raise ValueError("the message is not between the parties of the agreement")
+    agreed = message.service == agreement.service and message.action in agreement.actions
+    if not (agreed or message.is_test):
+        raise ValueError("service or action is not agreed")
+    if message.agreement_ref != agreement.agreement_ref:
+        raise ValueError("the message names another agreement")
+    if not _SAFE_ID.fullmatch(message.message_id):
+        raise ValueError("the message id is no plain id@domain")
+    if len(message.parts) > agreement.limits.parts:
+        raise ValueError("too many parts")
+    if any(part.content_id and not _SAFE_ID.fullmatch(part.content_id) for part in message.parts):
+        raise ValueError("a content id is no plain id@domain")
+
+
+def _seal(parts: Sequence[Part], content_key: bytes, suffix: str, random: Random) -> list[_Sealed]:
+    cipher = AESGCM(content_key)
+    sealed = []
+    for number, part in enumerate(parts, start=1):
+        octets = payload.compress(part.content) if part.compressed else part.content
+        nonce = random(12)
+        sealed.append(
+            _Sealed(
+                part=part,
+                content_id=part.content_id or f"part-{number}-{suffix}",
+                octets=octets,
+                media_type=names.GZIP if part.compressed else part.mime_type,
+                ciphertext=nonce + cipher.encrypt(nonce, octets, None),
+            )
+        )
+    if len({part.content_id for part in sealed}) != len(sealed):
+        raise ValueError("two parts share a content id")
+    return sealed
+
+
+def _reference(sealed: _Sealed) -> Reference:
+    return Reference(
+        uri=f"cid:{sealed.content_id}",
+        digest=payload.digest(sealed.octets, sealed.media_type),
+        transform=names.ATTACHMENT_SIGNATURE,
+    )
+
+
+def write_timestamp(at: datetime) -> str:
+    """xsd:dateTime in UTC to the millisecond. Raises ValueError for a time without zone."""
+    if at.tzinfo is None:
+        raise ValueError("a time without zone")
+    return at.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.") + f"{at.microsecond // 1000:03d}Z"
+
+
+def _user_message(message: UserMessage, agreement: Agreement, sealed: Sequence[_Sealed]) -> str:
+    reference = message.ref_to_message_id
+    refers = f"<eb:RefToMessageId>{text(reference)}</eb:RefToMessageId>" if reference else ""
+    properties = "".join(
+        f'<eb:Property name="{attribute(name)}">{text(value)}</eb:Property>'
+        for name, value in message.properties.items()
+    )
+    parts = "".join(map(_part_info, sealed))
+    return (
+        "<eb:UserMessage><eb:MessageInfo>"
+        f"{write_timestamp_and_id(write_timestamp(message.timestamp), text(message.message_id))}{refers}"
+        f"</eb:MessageInfo>{_party_info(agreement)}{_collaboration(message, agreement)}"
+        f"{f'<eb:MessageProperties>{properties}</eb:MessageProperties>' if properties else ''}"
+        f"{f'<eb:PayloadInfo>{parts}</eb:PayloadInfo>' if parts else ''}</eb:UserMessage>"
+    )
+
+
+def _party_info(agreement: Agreement) -> str:
+    kind = attribute(agreement.party_type)
+    return (
+        f'<eb:PartyInfo><eb:From><eb:PartyId type="{kind}">{text(agreement.our_party)}</eb:PartyId>'
+        f"<eb:Role>{names.INITIATOR}</eb:Role></eb:From>"
+        f'<eb:To><eb:PartyId type="{kind}">{text(agreement.their_party)}</eb:PartyId>'
+        f"<eb:Role>{names.RESPONDER}</eb:Role></eb:To></eb:PartyInfo>"
+    )
+
+
+def _collaboration(message: UserMessage, agreement: Agreement) -> str:
+    named = message.agreement_ref
+    service_type = agreement.service_type if message.service == agreement.service else None
+    kind = f' type="{attribute(service_type)}"' if service_type else ""
+    return (
+        "<eb:CollaborationInfo>"
+        f"{f'<eb:AgreementRef>{text(named)}</eb:AgreementRef>' if named else ''}"
+        f"<eb:Service{kind}>{text(message.service)}</eb:Service><eb:Action>{text(message.action)}</eb:Action>"
+        f"<eb:ConversationId>{text(message.conversation_id)}</eb:ConversationId></eb:CollaborationInfo>"
+    )
+
+
+def _part_info(sealed: _Sealed) -> str:
+    part = sealed.part
+    charset = f'<eb:Property name="CharacterSet">{text(part.charset)}</eb:Property>' if part.charset else ""
+    compression = f'<eb:Property name="CompressionType">{names.GZIP}</eb:Property>' if part.compressed else ""
+    return (
+        f'<eb:PartInfo href="cid:{sealed.content_id}"><eb:PartProperties>'
+        f'<eb:Property name="MimeType">{text(part.mime_type)}</eb:Property>{charset}{compression}'
+        "</eb:PartProperties></eb:PartInfo>"
+    )
+
+
+def _encryption(
+    sealed: Sequence[_Sealed],
+    content_key: bytes,
+    token: str,
+    agreement: Agreement,
+    encrypt_for: x509.Certificate,
+    random: Random,
+) -> str:
+    """The encrypted key and one EncryptedData per part, in the order receivers need."""
+    recipient_token = ""
+    if agreement.encryption_reference is KeyReference.TOKEN:
+        recipient_token = tokens.write_token(encrypt_for, f"X509E-{token}")
+        reference = tokens.write_direct_reference(f"X509E-{token}")
+    else:
+        reference = tokens.write_ski_reference(encrypt_for)
+    numbers = range(1, len(sealed) + 1)
+    listed = "".join(f'<xenc:DataReference URI="#ED-{token}-{number}"/>' for number in numbers)
+    return (
+        f'{recipient_token}<xenc:EncryptedKey xmlns:xenc="{names.XENC}" Id="EK-{token}">'
+        f"{agreement.suite.wrap(encrypt_for, content_key, reference, random)}"
+        f"<xenc:ReferenceList>{listed}</xenc:ReferenceList></xenc:EncryptedKey>"
+        f"{''.join(_encrypted_data(part, token, number) for number, part in zip(numbers, sealed, strict=True))}"
+    )
+
+
+def _encrypted_data(sealed: _Sealed, token: str, number: int) -> str:
+    return (
+        f'<xenc:EncryptedData xmlns:xenc="{names.XENC}" Id="ED-{token}-{number}"'
+        f' MimeType="{attribute(sealed.media_type)}" Type="{names.ATTACHMENT_CONTENT_ONLY}">'
+        f'<xenc:EncryptionMethod Algorithm="{names.AES128_GCM}"/><ds:KeyInfo xmlns:ds="{names.DS}">'
+        f'<wsse:SecurityTokenReference xmlns:wsse11="{names.WSSE11}" wsse11:TokenType="{names.ENCRYPTED_KEY_TOKEN}">'
+        f'<wsse:Reference URI="#EK-{token}"/></wsse:SecurityTokenReference></ds:KeyInfo>'
+        f'<xenc:CipherData><xenc:CipherReference URI="cid:{sealed.content_id}"><xenc:Transforms>'
+        f'<ds:Transform xmlns:ds="{names.DS}" Algorithm="{names.ATTACHMENT_CIPHERTEXT}"/></xenc:Transforms>'
+        "</xenc:CipherReference></xenc:CipherData></xenc:EncryptedData>"
+    )

@@ -1,0 +1,227 @@
+"""Decryption of the parts, their digests, and decompression: the last steps before a message is believed.
+
+The shell looks for duplicates between `decrypt` and `decompress`: a repeat needs its stored receipt, not its content.
+Every cause of a failed decryption raises the same FailedDecryption, whose answer to the peer is constant.
+
+Source: XML Encryption 1.1; SwA profile 1.1.1 section 5.5; AS4 1.0 section 3.1.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from cryptography import x509
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+from lxml import etree
+
+from node.federation.as4 import mime, names, payload, reading, tokens
+from node.federation.as4.envelope import Header, PartInfo
+from node.federation.as4.errors import (
+    BadEnvelope,
+    BadSignature,
+    FailedDecompression,
+    FailedDecryption,
+    PolicyBroken,
+)
+from node.federation.as4.model import Decrypter, Limits, Part, Reference, UserMessage
+from node.federation.as4.verify import Verified
+
+_NONCE_BYTES = 12
+_TAG_BYTES = 16
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Decrypted:
+    """An authenticated message whose parts are decrypted and digested as signed, not yet decompressed."""
+
+    verified: Verified
+    octets: Mapping[str, bytes]
+
+    @property
+    def header(self) -> Header:
+        return self.verified.header
+
+    @property
+    def references(self) -> tuple[Reference, ...]:
+        return self.verified.references
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _EncryptedPart:
+    media_type: str
+    content_id: str
+
+
+def decrypt(verified: Verified, keys: Sequence[Decrypter]) -> Decrypted:
+    """The parts, decrypted with the one of our `keys` the message names.
+
+    Raises:
+        PolicyBroken: a part is not encrypted, or by an algorithm that is not agreed.
+        FailedDecryption: whatever keeps a part from being decrypted.
+        BadSignature: a part is not the one that was signed.
+        BadEnvelope: the encryption elements are malformed.
+    """
+    try:
+        octets = _decrypt_all(verified, keys) if verified.header.parts else _nothing(verified)
+        _check_digests(verified, octets)
+    except (BadEnvelope, BadSignature, FailedDecryption, PolicyBroken) as error:
+        error.message_id = verified.header.message_id
+        raise
+    return Decrypted(verified=verified, octets={cid: content for cid, (_, content) in octets.items()})
+
+
+Octets = dict[str, tuple[str, bytes]]  # by Content-ID: media type of the attached octets, and the octets
+
+
+def _security(verified: Verified) -> etree._Element:
+    security = verified.header.envelope.security
+    assert security is not None  # verified
+    return security
+
+
+def _nothing(verified: Verified) -> Octets:
+    for name in ("EncryptedKey", "EncryptedData"):
+        if reading.all_children(_security(verified), names.XENC, name):
+            raise BadEnvelope("encryption without parts")
+    return {}
+
+
+def _decrypt_all(verified: Verified, keys: Sequence[Decrypter]) -> Octets:
+    encrypted_key = reading.optional_child(_security(verified), names.XENC, "EncryptedKey")
+    if encrypted_key is None:
+        raise PolicyBroken("not encrypted")
+    elements = reading.all_children(_security(verified), names.XENC, "EncryptedData")
+    _check_listed(encrypted_key, elements)
+    parts = [_encrypted_part(element, encrypted_key) for element in elements]
+    named = [part.content_id for part in parts]
+    if sorted(named) != sorted(verified.package.attachments):
+        raise PolicyBroken("not every part is encrypted, or one is twice")
+    key = _choose(encrypted_key, verified, keys)
+    cipher = AESGCM(verified.agreement.suite.unwrap(encrypted_key, key))
+    return {
+        part.content_id: (part.media_type, _open(cipher, verified.package.attachments[part.content_id].content))
+        for part in parts
+    }
+
+
+def _check_listed(encrypted_key: etree._Element, elements: Sequence[etree._Element]) -> None:
+    listed = reading.only_child(encrypted_key, names.XENC, "ReferenceList")
+    uris = [child.get("URI", "") for child in reading.children(listed)]
+    if sorted(uris) != sorted("#" + element.get("Id", "") for element in elements):
+        raise BadEnvelope("the key's reference list does not name the encrypted parts")
+
+
+def _encrypted_part(element: etree._Element, encrypted_key: etree._Element) -> _EncryptedPart:
+    method = reading.only_child(element, names.XENC, "EncryptionMethod")
+    if reading.algorithm(method) != names.AES128_GCM:
+        raise PolicyBroken("a content encryption that is not agreed")
+    if element.get("Type") != names.ATTACHMENT_CONTENT_ONLY:
+        raise PolicyBroken("encrypted content of a kind that is not agreed")
+    _check_key_reference(element, encrypted_key)
+    data = reading.only_child(element, names.XENC, "CipherData")
+    cipher = reading.only_child(data, names.XENC, "CipherReference")
+    transforms = list(reading.children(reading.only_child(cipher, names.XENC, "Transforms")))
+    if [reading.algorithm(transform) for transform in transforms] != [names.ATTACHMENT_CIPHERTEXT]:
+        raise PolicyBroken("a cipher reference with other transforms")
+    return _EncryptedPart(
+        media_type=element.get("MimeType", "application/octet-stream"),
+        content_id=mime.cid_of(cipher.get("URI", "")) or "",
+    )
+
+
+def _check_key_reference(element: etree._Element, encrypted_key: etree._Element) -> None:
+    """The part's KeyInfo, where there is one, names the message's one key."""
+    info = reading.optional_child(element, names.DS, "KeyInfo")
+    if info is not None:
+        token = reading.only_child(info, names.WSSE, "SecurityTokenReference")
+        uri = reading.only_child(token, names.WSSE, "Reference").get("URI", "")
+        if uri != "#" + encrypted_key.get("Id", ""):
+            raise BadEnvelope("a part is encrypted with a key that is not in the message")
+
+
+def _choose(encrypted_key: etree._Element, verified: Verified, keys: Sequence[Decrypter]) -> Decrypter:
+    """Which of our keys: during a rotation the old and the new one are both in use."""
+    holder = verified.agreement.suite.recipient_reference(encrypted_key)
+    named = tokens.matcher(holder, verified.header.envelope.identified)
+    for key in keys:
+        if _is_for(key.certificate, named):
+            return key
+    raise FailedDecryption("encrypted for a certificate that is not ours")
+
+
+def _is_for(certificate: x509.Certificate | None, named: tokens.Matcher) -> bool:
+    return certificate is not None and named(certificate)
+
+
+def _open(cipher: AESGCM, content: memoryview) -> bytes:
+    if len(content) < _NONCE_BYTES + _TAG_BYTES:
+        raise FailedDecryption("a ciphertext is too short")
+    try:
+        return cipher.decrypt(content[:_NONCE_BYTES], content[_NONCE_BYTES:], None)
+    except InvalidTag as error:
+        raise FailedDecryption("a ciphertext does not decrypt") from error
+
+
+def _check_digests(verified: Verified, octets: Octets) -> None:
+    for reference in verified.references:
+        content_id = mime.cid_of(reference.uri)
+        if content_id is not None:
+            media_type, content = octets[content_id]
+            if payload.digest(content, media_type) != reference.digest:
+                raise BadSignature("the digest of a part differs")
+
+
+def decompress(decrypted: Decrypted, limits: Limits | None = None) -> UserMessage:
+    """The message, its parts in the header's order. Raises FailedDecompression.
+
+    Limits are the agreement's unless others are given; they hold for all parts together.
+    """
+    header = decrypted.header
+    bounds = limits or decrypted.verified.agreement.limits
+    left = bounds.decompressed
+    parts: list[Part] = []
+    for info in header.parts:
+        try:
+            part = _plain_part(info, decrypted.octets[info.content_id], left, bounds.ratio)
+        except FailedDecompression as error:
+            error.message_id = header.message_id
+            raise
+        left -= len(part.content)
+        parts.append(part)
+    return _user_message(header, tuple(parts))
+
+
+def _plain_part(info: PartInfo, octets: bytes, limit: int, ratio: int) -> Part:
+    if info.compression not in (None, names.GZIP):
+        raise FailedDecompression("an unknown compression")
+    if info.mime_type is None:
+        raise FailedDecompression("a part without MimeType")
+    compressed = info.compression is not None
+    content = payload.decompress(octets, limit=limit, ratio=ratio) if compressed else octets
+    if len(content) > limit:
+        raise FailedDecompression("the parts are too large together")
+    return Part(
+        content=content,
+        mime_type=info.mime_type,
+        content_id=info.content_id,
+        charset=info.charset,
+        compressed=compressed,
+    )
+
+
+def _user_message(header: Header, parts: tuple[Part, ...]) -> UserMessage:
+    return UserMessage(
+        message_id=header.message_id,
+        conversation_id=header.conversation_id,
+        sender=header.sender.id,
+        recipient=header.recipient.id,
+        service=header.service,
+        action=header.action,
+        timestamp=header.timestamp,
+        ref_to_message_id=header.ref_to_message_id,
+        agreement_ref=header.agreement_ref,
+        properties=header.properties,
+        parts=parts,
+    )

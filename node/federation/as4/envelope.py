@@ -1,0 +1,231 @@
+"""The envelope's fixed places, and the ebMS header read from them. Nothing here is authenticated yet.
+
+Source: SOAP 1.2; ebMS 3.0 Core section 5.2; eDelivery AS4 2.0 (one message unit, empty body, attached parts only).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from lxml import etree
+
+from node.federation.as4 import mime, names, reading
+from node.federation.as4.errors import BadEnvelope, ExternalPayload, PartsDiffer, TooLarge, UnexpectedUnit
+from node.federation.as4.model import Limits
+
+_MUST_UNDERSTAND = f"{{{names.ENV}}}mustUnderstand"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Envelope:
+    """The elements at their fixed places; `unit` is the UserMessage or SignalMessage."""
+
+    messaging: etree._Element
+    unit: etree._Element
+    security: etree._Element | None
+    body: etree._Element
+    identified: Mapping[str, etree._Element]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Party:
+    """A party id with its type (empty if none was given)."""
+
+    id: str
+    type: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PartInfo:
+    """What the header says of one part: its Content-ID and the type before compression."""
+
+    content_id: str
+    mime_type: str | None
+    charset: str | None
+    compression: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Header:
+    """The ebMS header of a user message, for looking up agreement and duplicates. Unauthenticated."""
+
+    message_id: str
+    ref_to_message_id: str | None
+    timestamp: datetime
+    sender: Party
+    recipient: Party
+    agreement_ref: str | None
+    service: str
+    service_type: str | None
+    action: str
+    conversation_id: str
+    properties: Mapping[str, str]
+    parts: tuple[PartInfo, ...]
+    envelope: Envelope
+
+    @property
+    def is_test(self) -> bool:
+        """A ping: answered with a receipt, never delivered."""
+        return self.service == names.TEST_SERVICE and self.action == names.TEST_ACTION
+
+
+def parse_soap(package: mime.Package, limits: Limits) -> Header:
+    """The header of a user message. Raises BadEnvelope, ExternalPayload, PartsDiffer, TooLarge or UnexpectedUnit."""
+    envelope = parse_envelope(package.soap, limits)
+    if envelope.unit.tag != f"{{{names.EB}}}UserMessage":
+        raise UnexpectedUnit("a signal where a user message must come")
+    if len(envelope.body) or (envelope.body.text or "").strip():
+        raise BadEnvelope("a payload in the SOAP body", message_id=_message_id(envelope.unit))
+    message_id = _message_id(envelope.unit)
+    try:
+        header = _header(envelope, message_id, limits)
+        _check_attached(header, package)
+    except (BadEnvelope, ExternalPayload, PartsDiffer, TooLarge) as error:
+        error.message_id = message_id
+        raise
+    return header
+
+
+def parse_envelope(soap: bytes, limits: Limits) -> Envelope:
+    """The places of an envelope with one message unit. Raises BadEnvelope or TooLarge."""
+    if len(soap) > limits.soap:
+        raise TooLarge("the SOAP part is too large")
+    root = reading.parse(soap)
+    if root.tag != f"{{{names.ENV}}}Envelope":
+        raise BadEnvelope("no SOAP 1.2 envelope")
+    header, body = _two(root)
+    messaging, security = _header_blocks(header)
+    units = list(reading.children(messaging))
+    if len(units) != 1:
+        raise BadEnvelope("not exactly one message unit")
+    return Envelope(
+        messaging=messaging,
+        unit=units[0],
+        security=security,
+        body=body,
+        identified=reading.identifiers(root),
+    )
+
+
+def _two(root: etree._Element) -> tuple[etree._Element, etree._Element]:
+    found = list(reading.children(root))
+    if [child.tag for child in found] != [f"{{{names.ENV}}}Header", f"{{{names.ENV}}}Body"]:
+        raise BadEnvelope("not exactly one SOAP header and one body")
+    return found[0], found[1]
+
+
+def _header_blocks(header: etree._Element) -> tuple[etree._Element, etree._Element | None]:
+    messaging = reading.only_child(header, names.EB, "Messaging")
+    security = reading.optional_child(header, names.WSSE, "Security")
+    for block in reading.children(header):
+        if block is messaging or block is security:
+            if any(block.get(f"{{{names.ENV}}}{name}") is not None for name in ("role", "relay")):
+                raise BadEnvelope("a header block meant for another SOAP node")
+        elif block.get(_MUST_UNDERSTAND, "false") not in ("false", "0"):
+            raise BadEnvelope("a header block that must be understood and is not")
+    return messaging, security
+
+
+def _message_id(unit: etree._Element) -> str:
+    info = reading.only_child(unit, names.EB, "MessageInfo")
+    return reading.content(reading.only_child(info, names.EB, "MessageId"), limit=512)
+
+
+def read_info(unit: etree._Element) -> tuple[str, str | None, datetime]:
+    """MessageId, RefToMessageId and Timestamp of a message unit. Raises BadEnvelope."""
+    info = reading.only_child(unit, names.EB, "MessageInfo")
+    reference = _optional_text(info, "RefToMessageId")
+    return _message_id(unit), reference, _timestamp(_text(info, "Timestamp"))
+
+
+def _timestamp(value: str) -> datetime:
+    try:
+        at = datetime.fromisoformat(value)
+    except ValueError as error:
+        raise BadEnvelope("the timestamp is no date and time") from error
+    if at.tzinfo is None:
+        raise BadEnvelope("the timestamp has no time zone")
+    try:
+        return at.astimezone(UTC)
+    except OverflowError as error:
+        raise BadEnvelope("the timestamp is out of range") from error
+
+
+def _header(envelope: Envelope, message_id: str, limits: Limits) -> Header:
+    unit = envelope.unit
+    _, reference, timestamp = read_info(unit)
+    parties = reading.only_child(unit, names.EB, "PartyInfo")
+    about = reading.only_child(unit, names.EB, "CollaborationInfo")
+    service = reading.only_child(about, names.EB, "Service")
+    return Header(
+        message_id=message_id,
+        ref_to_message_id=reference,
+        timestamp=timestamp,
+        sender=_party(reading.only_child(parties, names.EB, "From")),
+        recipient=_party(reading.only_child(parties, names.EB, "To")),
+        agreement_ref=_optional_text(about, "AgreementRef"),
+        service=reading.content(service),
+        service_type=service.get("type"),
+        action=_text(about, "Action"),
+        conversation_id=_text(about, "ConversationId"),
+        properties=_properties(reading.optional_child(unit, names.EB, "MessageProperties")),
+        parts=_parts(reading.optional_child(unit, names.EB, "PayloadInfo"), limits),
+        envelope=envelope,
+    )
+
+
+def _party(side: etree._Element) -> Party:
+    party = reading.only_child(side, names.EB, "PartyId")
+    reading.content(reading.only_child(side, names.EB, "Role"))
+    return Party(id=reading.content(party), type=party.get("type", ""))
+
+
+def _text(parent: etree._Element, name: str) -> str:
+    return reading.content(reading.only_child(parent, names.EB, name))
+
+
+def _optional_text(parent: etree._Element, name: str) -> str | None:
+    found = reading.optional_child(parent, names.EB, name)
+    return None if found is None else reading.content(found)
+
+
+def _properties(holder: etree._Element | None) -> dict[str, str]:
+    found: dict[str, str] = {}
+    for item in [] if holder is None else holder:
+        name = item.get("name", "")
+        if item.tag != f"{{{names.EB}}}Property" or not name or name in found or len(item):
+            raise BadEnvelope("a malformed or repeated property")
+        found[name] = item.text or ""
+    return found
+
+
+def _parts(holder: etree._Element | None, limits: Limits) -> tuple[PartInfo, ...]:
+    infos = [] if holder is None else list(reading.children(holder))
+    if len(infos) > limits.parts:
+        raise TooLarge("too many parts")
+    parts = tuple(map(_part_info, infos))
+    if len({part.content_id for part in parts}) != len(parts):
+        raise PartsDiffer("a part is named twice")
+    return parts
+
+
+def _part_info(info: etree._Element) -> PartInfo:
+    if info.tag != f"{{{names.EB}}}PartInfo":
+        raise BadEnvelope("something else than PartInfo in PayloadInfo")
+    content_id = mime.cid_of(info.get("href", ""))
+    if not content_id:
+        raise ExternalPayload("a part that is not attached")
+    properties = _properties(reading.optional_child(info, names.EB, "PartProperties"))
+    return PartInfo(
+        content_id=content_id,
+        mime_type=properties.get("MimeType"),
+        charset=properties.get("CharacterSet"),
+        compression=properties.get("CompressionType"),
+    )
+
+
+def _check_attached(header: Header, package: mime.Package) -> None:
+    if {part.content_id for part in header.parts} != set(package.attachments):
+        raise PartsDiffer("the parts in the header are not those attached")

@@ -1,0 +1,175 @@
+"""What passes in and out of this package: messages, parts, references, agreements, limits, keys.
+
+Content IDs are written without angle brackets everywhere but in the MIME header.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import Enum
+from typing import TYPE_CHECKING, Protocol
+
+from cryptography import x509
+from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PublicKey
+
+from node.federation.as4 import names
+
+if TYPE_CHECKING:
+    from node.federation.as4.suites import Suite
+
+MIB = 1024 * 1024
+
+
+class Signer(Protocol):
+    """A signing key with its certificate (pki.signer.Signer)."""
+
+    @property
+    def certificate(self) -> x509.Certificate | None: ...
+
+    def sign(self, data: bytes) -> bytes:
+        """The raw signature of `data` (Ed25519: 64 bytes)."""
+        ...
+
+
+class Decrypter(Protocol):
+    """A decryption key with its certificate (pki.signer.Decrypter)."""
+
+    @property
+    def certificate(self) -> x509.Certificate | None: ...
+
+    def exchange(self, peer_public: X25519PublicKey) -> bytes:
+        """The raw shared secret of our private key and the sender's ephemeral key."""
+        ...
+
+
+class KeyReference(Enum):
+    """How a message names the recipient's encryption certificate."""
+
+    SUBJECT_KEY_IDENTIFIER = "ski"
+    TOKEN = "bst"  # noqa: S105 - the certificate itself, as BinarySecurityToken
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Part:
+    """One payload part.
+
+    `mime_type` and `content` are those before compression. A part is compressed unless told otherwise; JSON and
+    binary parts may go uncompressed, XML better not (uncompressed XML is digested in canonical form).
+    An empty `content_id` is filled in when the message is built.
+    """
+
+    content: bytes
+    mime_type: str
+    content_id: str = ""
+    charset: str | None = None
+    compressed: bool = True
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UserMessage:
+    """A business message: who to whom, what about, and its parts in order."""
+
+    message_id: str
+    conversation_id: str
+    sender: str
+    recipient: str
+    service: str
+    action: str
+    timestamp: datetime
+    ref_to_message_id: str | None = None
+    agreement_ref: str | None = None
+    properties: Mapping[str, str] = field(default_factory=dict)
+    parts: tuple[Part, ...] = ()
+
+    @property
+    def is_test(self) -> bool:
+        """A ping: answered with a receipt, never delivered."""
+        return self.service == names.TEST_SERVICE and self.action == names.TEST_ACTION
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reference:
+    """One `ds:Reference` of a signature: what was signed, how it was transformed, its digest.
+
+    The references of a message we sent are stored: a receipt must repeat them. `prefixes` are those of
+    `ec:InclusiveNamespaces`, which some peers write.
+    """
+
+    uri: str
+    digest: bytes
+    transform: str = names.EXC_C14N
+    digest_method: str = names.SHA256
+    prefixes: tuple[str, ...] = ()
+
+
+def dump_references(references: Sequence[Reference]) -> str:
+    """`references` as JSON text, for the database."""
+    rows = [[r.uri, r.digest.hex(), r.transform, r.digest_method, list(r.prefixes)] for r in references]
+    return json.dumps(rows, separators=(",", ":"))
+
+
+def load_references(text: str) -> tuple[Reference, ...]:
+    """What `dump_references` wrote. Raises ValueError or TypeError on anything else."""
+    return tuple(
+        Reference(
+            uri=uri, digest=bytes.fromhex(digest), transform=transform, digest_method=method, prefixes=tuple(more)
+        )
+        for uri, digest, transform, method, more in json.loads(text)
+    )
+
+
+def same_content(one: Sequence[Reference], other: Sequence[Reference]) -> bool:
+    """Whether two signatures cover the same bytes: a repeat has exactly the references of the first message."""
+    return sorted((r.uri, r.digest) for r in one) == sorted((r.uri, r.digest) for r in other)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    """Bounds on what is read from a peer, all in bytes but `parts` and `ratio`."""
+
+    entity: int = 100 * MIB  # the HTTP body
+    soap: int = MIB // 2
+    parts: int = 100
+    decompressed: int = 200 * MIB  # all parts of a message together
+    ratio: int = 300  # decompressed to compressed, asked of parts that grow beyond 1 MiB
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Agreement:
+    """What was agreed with one peer (a P-Mode): the algorithms are taken from here, never from a message."""
+
+    our_party: str
+    their_party: str
+    suite: Suite
+    actions: frozenset[str]
+    their_signing: tuple[x509.Certificate, ...]
+    service: str = names.SERVICE
+    service_type: str | None = None
+    agreement_ref: str | None = None
+    party_type: str = names.UNREGISTERED
+    encryption_reference: KeyReference = KeyReference.SUBJECT_KEY_IDENTIFIER
+    limits: Limits = Limits()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Built:
+    """A message or signal ready to post: HTTP content type and body, and what of it must be remembered."""
+
+    content_type: str
+    body: bytes
+    soap: bytes
+    references: tuple[Reference, ...]
+
+
+def party_of(node: str) -> str:
+    """The ebMS party id of a node."""
+    return f"imi-node-{node.lower()}"
+
+
+def node_of(party: str) -> str:
+    """The node code of a party id, upper case; the empty string if it is no node's."""
+    head, _, rest = party.partition("imi-node-")
+    return rest.upper() if not head else ""

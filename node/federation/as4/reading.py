@@ -1,0 +1,120 @@
+"""Safe reading of XML from outside: parse, then navigate by path; nothing is searched for by name.
+
+Before the parser sees a byte: the size is bounded, and document types, entities, comments and processing
+instructions are refused (SOAP forbids the first and the last, and a comment can cut a text in two). After it: depth
+is bounded and every identifier is unique, so that a signed element cannot be wrapped away behind another of its name.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from collections.abc import Iterator
+
+from lxml import etree
+
+from node.federation.as4 import names
+from node.federation.as4.errors import BadEnvelope
+
+MAX_DEPTH = 24
+
+_TOO_DEEP = etree.XPath("boolean(" + "/*" * (MAX_DEPTH + 1) + ")")
+_IDENTIFIERS = ("Id", "ID", "id", f"{{{names.WSU}}}Id", f"{{{names.XML}}}id")
+_BOM = b"\xef\xbb\xbf"
+
+
+def parse(data: bytes) -> etree._Element:
+    """The root element of `data`. Raises BadEnvelope."""
+    document = data.removeprefix(_BOM)
+    _refuse_markup(document)
+    # encoding: a declaration cannot make other text of the bytes that were looked through above
+    parser = etree.XMLParser(
+        encoding="utf-8", resolve_entities=False, no_network=True, load_dtd=False, huge_tree=False, dtd_validation=False
+    )
+    try:
+        root = etree.fromstring(document, parser)
+    except (etree.XMLSyntaxError, ValueError) as error:
+        raise BadEnvelope(f"not well-formed XML: {error}") from error
+    if _TOO_DEEP(root):
+        raise BadEnvelope("elements are nested too deeply")
+    return root
+
+
+def _refuse_markup(document: bytes) -> None:
+    if document.count(b"<!") != document.count(b"<![CDATA["):
+        raise BadEnvelope("a document type, an entity or a comment")
+    if document.find(b"<?", 1) != -1:
+        raise BadEnvelope("a processing instruction")
+
+
+def identifiers(root: etree._Element) -> dict[str, etree._Element]:
+    """Elements by identifier. Raises BadEnvelope if one occurs twice, in whichever attribute."""
+    found: dict[str, etree._Element] = {}
+    for element in root.iter():
+        for name in element.keys():
+            if name in _IDENTIFIERS:
+                value = element.get(name, "")
+                if found.setdefault(value, element) is not element:
+                    raise BadEnvelope("an identifier occurs twice")
+    return found
+
+
+def children(element: etree._Element) -> Iterator[etree._Element]:
+    """The child elements; text between them that is not white space raises BadEnvelope."""
+    if element.text and not element.text.isspace():
+        raise BadEnvelope(f"text in {local_name(element)}")
+    for child in element:
+        if child.tail and not child.tail.isspace():
+            raise BadEnvelope(f"text in {local_name(element)}")
+        yield child
+
+
+def all_children(element: etree._Element, namespace: str, name: str) -> list[etree._Element]:
+    return element.findall(f"{{{namespace}}}{name}")
+
+
+def optional_child(element: etree._Element, namespace: str, name: str) -> etree._Element | None:
+    """The child of this name, if there is one. Raises BadEnvelope if there are several."""
+    found = element.findall(f"{{{namespace}}}{name}")
+    if len(found) > 1:
+        raise BadEnvelope(f"several {name} in {local_name(element)}")
+    return found[0] if found else None
+
+
+def only_child(element: etree._Element, namespace: str, name: str) -> etree._Element:
+    """The one child of this name. Raises BadEnvelope."""
+    found = optional_child(element, namespace, name)
+    if found is None:
+        raise BadEnvelope(f"no {name} in {local_name(element)}")
+    return found
+
+
+def content(element: etree._Element, *, limit: int = 1024) -> str:
+    """The text of a leaf element, not empty and at most `limit` characters. Raises BadEnvelope."""
+    value = element.text or ""
+    if len(element) or not value or len(value) > limit:
+        raise BadEnvelope(f"{local_name(element)} is empty, too long or no text")
+    return value
+
+
+def binary(element: etree._Element) -> bytes:
+    """The Base64 content of an element, white space allowed. Raises BadEnvelope."""
+    value = element.text or ""
+    if len(element):
+        raise BadEnvelope(f"{local_name(element)} is no text")
+    try:
+        return base64.b64decode("".join(value.split()), validate=True)
+    except (binascii.Error, ValueError) as error:
+        raise BadEnvelope(f"{local_name(element)} is not Base64") from error
+
+
+def algorithm(element: etree._Element) -> str:
+    """The Algorithm attribute. Raises BadEnvelope if it is missing."""
+    value = element.get("Algorithm")
+    if value is None:
+        raise BadEnvelope(f"{local_name(element)} names no algorithm")
+    return value
+
+
+def local_name(element: etree._Element) -> str:
+    return etree.QName(element).localname

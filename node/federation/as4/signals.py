@@ -1,0 +1,236 @@
+"""Signals: receipts and errors, written signed, read with suspicion.
+
+A receipt says: the receiving node has this message, intact, stored. It repeats every reference of the message's
+signature, so it is checked against the references stored when the message was built. Only a verified receipt is
+success; an error that is not signed is reported, not believed.
+
+Source: ebMS 3.0 Core sections 5.2.3 and 6; AS4 1.0 section 5.1.8; ebBP signals 2.0.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from cryptography import x509
+from lxml import etree
+
+from node.federation.as4 import mime, names, reading
+from node.federation.as4.build import write_timestamp
+from node.federation.as4.canonical import attribute, text
+from node.federation.as4.envelope import Envelope, parse_envelope, read_info
+from node.federation.as4.errors import (
+    As4Error,
+    BadEnvelope,
+    BadSignature,
+    BrokenMime,
+    InvalidReceipt,
+    NoSignal,
+    PolicyBroken,
+    TooLarge,
+)
+from node.federation.as4.model import Agreement, Built, Limits, Reference, Signer
+from node.federation.as4.signing import envelope, write_reference, write_timestamp_and_id
+from node.federation.as4.suites import Random, Suite
+from node.federation.as4.verify import read_reference, verify_envelope
+
+_SIGNAL_TYPE = f"{names.SOAP}; charset=UTF-8"
+_DECLARE_DS = f' xmlns:ds="{names.DS}"'
+_DUPLICATE = re.compile(r"duplicate", re.IGNORECASE)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Receipt:
+    """A receipt whose signature verifies; `check_receipt` says whether it is for what we sent."""
+
+    message_id: str
+    ref_to_message_id: str | None
+    timestamp: datetime
+    references: tuple[Reference, ...]
+    certificate: x509.Certificate
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ErrorSignal:
+    """An ebMS error. One that is not authenticated may come from anyone on the way: record it and keep trying."""
+
+    message_id: str
+    ref_to_message_id: str | None
+    timestamp: datetime
+    code: str
+    severity: str
+    short_description: str
+    description: str
+    authenticated: bool
+
+    @property
+    def says_duplicate(self) -> bool:
+        """Whether the peer says it had the message before: EBMS:4001, or words to that effect (phase4)."""
+        said = f"{self.short_description} {self.description}"
+        return self.code == "EBMS:4001" or (self.code == "EBMS:0004" and _DUPLICATE.search(said) is not None)
+
+
+Signal = Receipt | ErrorSignal
+
+
+def build_receipt(
+    references: Sequence[Reference],
+    *,
+    ref_to_message_id: str,
+    message_id: str,
+    at: datetime,
+    suite: Suite,
+    signer: Signer,
+    random: Random = os.urandom,
+) -> Built:
+    """The signed receipt for the message whose signature has `references`."""
+    parts = "".join(
+        f"<ebbp:MessagePartNRInformation>{write_reference(one, _DECLARE_DS)}</ebbp:MessagePartNRInformation>"
+        for one in references
+    )
+    receipt = (
+        f'<eb:Receipt><ebbp:NonRepudiationInformation xmlns:ebbp="{names.EBBP}">{parts}'
+        "</ebbp:NonRepudiationInformation></eb:Receipt>"
+    )
+    return _signal(receipt, ref_to_message_id, message_id, at, suite, signer, random)
+
+
+def build_error(
+    error: As4Error | type[As4Error],
+    *,
+    ref_to_message_id: str | None,
+    message_id: str,
+    at: datetime,
+    suite: Suite,
+    signer: Signer,
+    random: Random = os.urandom,
+) -> Built:
+    """The signed error signal for `error`: its ebMS code and the fixed sentence of its class, nothing else.
+
+    For an internal fault pass the class As4Error itself: EBMS:0004, which peers try again.
+    """
+    row = error.ebms
+    refers = f' refToMessageInError="{attribute(ref_to_message_id)}"' if ref_to_message_id else ""
+    element = (
+        f'<eb:Error category="{row.category}" errorCode="{row.code}" origin="{row.origin}"{refers}'
+        f' severity="{row.severity}" shortDescription="{row.name}">'
+        f'<eb:Description xml:lang="en">{text(error.description)}</eb:Description></eb:Error>'
+    )
+    return _signal(element, ref_to_message_id, message_id, at, suite, signer, random)
+
+
+def _signal(
+    content: str,
+    ref_to_message_id: str | None,
+    message_id: str,
+    at: datetime,
+    suite: Suite,
+    signer: Signer,
+    random: Random,
+) -> Built:
+    refers = f"<eb:RefToMessageId>{text(ref_to_message_id)}</eb:RefToMessageId>" if ref_to_message_id else ""
+    info = f"{write_timestamp_and_id(write_timestamp(at), text(message_id))}{refers}"
+    soap, references = envelope(
+        f"<eb:SignalMessage><eb:MessageInfo>{info}</eb:MessageInfo>{content}</eb:SignalMessage>",
+        token=random(16).hex(),
+        security="",
+        attached=(),
+        suite=suite,
+        signer=signer,
+    )
+    return Built(content_type=_SIGNAL_TYPE, body=soap, soap=soap, references=references)
+
+
+def read_signal(content_type: str, body: bytes, agreement: Agreement, *, at: datetime) -> Signal:
+    """The receipt or error in the answer to a message, whatever the HTTP status was.
+
+    Raises:
+        NoSignal: empty, not an ebMS envelope, or a unit that is neither receipt nor error.
+        InvalidReceipt: a receipt that is not signed as agreed, or is malformed.
+    """
+    found = _signal_envelope(content_type, body, agreement.limits)
+    error = _first_failure(reading.all_children(found.unit, names.EB, "Error"))
+    if error is not None:
+        return _error_signal(found, error, agreement, at)
+    receipt = reading.optional_child(found.unit, names.EB, "Receipt")
+    if receipt is None:
+        raise NoSignal("the answer holds neither a receipt nor an error")
+    try:
+        return _receipt(found, receipt, agreement, at)
+    except (BadEnvelope, BadSignature, PolicyBroken) as fault:
+        raise InvalidReceipt(f"a receipt that cannot be believed: {fault}") from fault
+
+
+def _signal_envelope(content_type: str, body: bytes, limits: Limits) -> Envelope:
+    try:
+        package = mime.unpack(content_type, body, limits)
+        found = parse_envelope(package.soap, limits)
+    except (BadEnvelope, BrokenMime, TooLarge) as error:
+        raise NoSignal(f"the answer is no ebMS message: {error}") from error
+    if found.unit.tag != f"{{{names.EB}}}SignalMessage":
+        raise NoSignal("the answer is no signal")
+    return found
+
+
+def _first_failure(errors: Sequence[etree._Element]) -> etree._Element | None:
+    failures = [error for error in errors if error.get("severity") == "failure"]
+    return (failures or list(errors) or [None])[0]
+
+
+def _receipt(found: Envelope, receipt: etree._Element, agreement: Agreement, at: datetime) -> Receipt:
+    certificate, _ = verify_envelope(found, agreement, at=at)
+    message_id, ref_to_message_id, timestamp = read_info(found.unit)
+    information = reading.only_child(receipt, names.EBBP, "NonRepudiationInformation")
+    parts = reading.all_children(information, names.EBBP, "MessagePartNRInformation")
+    return Receipt(
+        message_id=message_id,
+        ref_to_message_id=ref_to_message_id,
+        timestamp=timestamp,
+        references=tuple(read_reference(reading.only_child(part, names.DS, "Reference")) for part in parts),
+        certificate=certificate,
+    )
+
+
+def _error_signal(found: Envelope, error: etree._Element, agreement: Agreement, at: datetime) -> ErrorSignal:
+    try:
+        message_id, ref_to_message_id, timestamp = read_info(found.unit)
+    except BadEnvelope as fault:
+        raise NoSignal(f"a malformed error signal: {fault}") from fault
+    description = error.find(f"{{{names.EB}}}Description")
+    return ErrorSignal(
+        message_id=message_id,
+        ref_to_message_id=ref_to_message_id or error.get("refToMessageInError"),
+        timestamp=timestamp,
+        code=error.get("errorCode", "")[:20],
+        severity=error.get("severity", "")[:20],
+        short_description=error.get("shortDescription", "")[:200],
+        description=(description.text or "" if description is not None else "")[:500],
+        authenticated=_is_authentic(found, agreement, at),
+    )
+
+
+def _is_authentic(found: Envelope, agreement: Agreement, at: datetime) -> bool:
+    try:
+        verify_envelope(found, agreement, at=at)
+    except (BadEnvelope, BadSignature, PolicyBroken):
+        return False
+    return True
+
+
+def check_receipt(receipt: Receipt, *, message_id: str, sent: Sequence[Reference]) -> None:
+    """Whether the receipt is for `message_id` and repeats every reference in `sent`. Raises InvalidReceipt.
+
+    Compared are URI, algorithms and digest, not bytes: peers write references anew.
+    """
+    if receipt.ref_to_message_id != message_id:
+        raise InvalidReceipt("the receipt is for another message", message_id=message_id)
+    received = {_comparable(reference) for reference in receipt.references}
+    if not sent or not received.issuperset(map(_comparable, sent)):
+        raise InvalidReceipt("the receipt is for other bytes than were sent", message_id=message_id)
+
+
+def _comparable(reference: Reference) -> tuple[str, bytes, str, str]:
+    return reference.uri, reference.digest, reference.transform, reference.digest_method

@@ -1,0 +1,168 @@
+"""References to certificates: written for what we send, resolved for what we read.
+
+A certificate is never trusted because it came with the message: a reference only *chooses* among the certificates the
+trust list (or our own key store) holds. Read are: BinarySecurityToken X509v3 and X509PKIPathv1, key identifiers by
+SKI and SHA-1 thumbprint, issuer and serial number, X509SKI and X509Certificate.
+
+Source: WS-Security X.509 Certificate Token Profile 1.1.1; XML Signature 1.1 section 4.5.4.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from functools import lru_cache
+
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.serialization import Encoding
+from lxml import etree
+
+from node.federation.as4 import names, reading
+from node.federation.as4.canonical import b64
+from node.federation.as4.errors import BadEnvelope
+
+Matcher = Callable[[x509.Certificate], bool]
+
+
+def matcher(holder: etree._Element, identified: Mapping[str, etree._Element]) -> Matcher:
+    """Whether a certificate is the one that `holder` (a KeyInfo or RecipientKeyInfo) names.
+
+    Raises BadEnvelope if the reference is none of the forms read here.
+    """
+    reference = reading.optional_child(holder, names.WSSE, "SecurityTokenReference")
+    data = reading.optional_child(holder if reference is None else reference, names.DS, "X509Data")
+    if data is not None:
+        return _by_x509_data(data)
+    if reference is None:
+        raise BadEnvelope("a key without reference")
+    direct = reading.optional_child(reference, names.WSSE, "Reference")
+    if direct is not None:
+        return _by_token(direct, identified)
+    return _by_identifier(reading.only_child(reference, names.WSSE, "KeyIdentifier"))
+
+
+def _by_token(reference: etree._Element, identified: Mapping[str, etree._Element]) -> Matcher:
+    uri = reference.get("URI", "")
+    token = identified.get(uri[1:]) if uri.startswith("#") else None
+    if token is None or token.tag != f"{{{names.WSSE}}}BinarySecurityToken":
+        raise BadEnvelope("a token reference leads nowhere")
+    value = reading.binary(token)
+    kind = token.get("ValueType")
+    if kind == names.X509_PKI_PATH:
+        value = _leaf(value)
+    elif kind != names.X509V3:
+        raise BadEnvelope("an unknown kind of security token")
+    return lambda certificate: der(certificate) == value
+
+
+def _by_identifier(identifier: etree._Element) -> Matcher:
+    value = reading.binary(identifier)
+    kind = identifier.get("ValueType")
+    if kind == names.X509_SKI:
+        return lambda certificate: ski(certificate) == value
+    if kind == names.THUMBPRINT_SHA1:
+        return lambda certificate: certificate.fingerprint(hashes.SHA1()) == value  # noqa: S303 - names, proves nothing
+    raise BadEnvelope("an unknown kind of key identifier")
+
+
+def _by_x509_data(data: etree._Element) -> Matcher:
+    kinds = list(reading.children(data))
+    if len(kinds) != 1:
+        raise BadEnvelope("X509Data does not hold one reference")
+    tag, kind = kinds[0].tag, kinds[0]
+    if tag == f"{{{names.DS}}}X509SKI":
+        wanted = reading.binary(kind)
+        return lambda certificate: ski(certificate) == wanted
+    if tag == f"{{{names.DS}}}X509Certificate":
+        wanted = reading.binary(kind)
+        return lambda certificate: der(certificate) == wanted
+    if tag == f"{{{names.DS}}}X509IssuerSerial":
+        return _by_issuer(kind)
+    raise BadEnvelope("an unknown kind of X509Data")
+
+
+def _by_issuer(kind: etree._Element) -> Matcher:
+    issuer = reading.content(reading.only_child(kind, names.DS, "X509IssuerName"))
+    serial_text = reading.content(reading.only_child(kind, names.DS, "X509SerialNumber"), limit=64).strip()
+    try:
+        # By value, not as text: peers write the same name with other spacing and order of escapes.
+        name = x509.Name.from_rfc4514_string(issuer)
+        serial = int(serial_text)
+    except ValueError as error:
+        raise BadEnvelope("issuer or serial number cannot be read") from error
+    return lambda certificate: certificate.serial_number == serial and certificate.issuer == name
+
+
+def _leaf(path: bytes) -> bytes:
+    """The last certificate of a PKIPath (DER SEQUENCE, authority first, end entity last)."""
+    start, end = _element(path, 0)
+    if end != len(path) or start == end:
+        raise BadEnvelope("a malformed PKIPath")
+    begin = start
+    while start < end:
+        begin = start
+        _, start = _element(path, begin)
+    if start != end:
+        raise BadEnvelope("a malformed PKIPath")
+    return path[begin:end]
+
+
+def _element(data: bytes, position: int) -> tuple[int, int]:
+    """Where the content of the DER SEQUENCE at `position` begins and ends."""
+    head = data[position : position + 2]
+    if len(head) < 2 or head[0] != 0x30:
+        raise BadEnvelope("a malformed PKIPath")
+    length, start = head[1], position + 2
+    if length >= 0x80:
+        octets = length & 0x7F
+        length = int.from_bytes(data[start : start + octets], "big")
+        start += octets
+    if head[1] == 0x80 or start + length > len(data):
+        raise BadEnvelope("a malformed PKIPath")
+    return start, start + length
+
+
+@lru_cache(maxsize=4096)
+def der(certificate: x509.Certificate) -> bytes:
+    return certificate.public_bytes(Encoding.DER)
+
+
+@lru_cache(maxsize=4096)
+def ski(certificate: x509.Certificate) -> bytes | None:
+    """The certificate's subject key identifier, if it has one."""
+    try:
+        return certificate.extensions.get_extension_for_class(x509.SubjectKeyIdentifier).value.digest
+    except x509.ExtensionNotFound:
+        return None
+
+
+@lru_cache(maxsize=4096)
+def token_base64(certificate: x509.Certificate) -> str:
+    return b64(der(certificate))
+
+
+def write_token(certificate: x509.Certificate, identifier: str) -> str:
+    """A BinarySecurityToken holding `certificate`."""
+    return (
+        f'<wsse:BinarySecurityToken EncodingType="{names.BASE64_BINARY}" ValueType="{names.X509V3}"'
+        f' wsu:Id="{identifier}">{token_base64(certificate)}</wsse:BinarySecurityToken>'
+    )
+
+
+def write_direct_reference(identifier: str) -> str:
+    """A SecurityTokenReference to the token `identifier` of the same header."""
+    return (
+        f'<wsse:SecurityTokenReference><wsse:Reference URI="#{identifier}" ValueType="{names.X509V3}"/>'
+        "</wsse:SecurityTokenReference>"
+    )
+
+
+def write_ski_reference(certificate: x509.Certificate) -> str:
+    """A SecurityTokenReference by SKI. Raises ValueError if the certificate has none."""
+    identifier = ski(certificate)
+    if identifier is None:
+        raise ValueError("the certificate has no subject key identifier")
+    return (
+        f'<wsse:SecurityTokenReference><wsse:KeyIdentifier EncodingType="{names.BASE64_BINARY}"'
+        f' ValueType="{names.X509_SKI}">{b64(identifier)}</wsse:KeyIdentifier></wsse:SecurityTokenReference>'
+    )

@@ -1,0 +1,184 @@
+"""Who signed, and does the signature cover all that is read?
+
+The agreement decides algorithms and certificates; the message only says which of the allowed ones it used. Digests
+of attachments are checked after decryption (`node.federation.as4.decrypt`): until then their references are claims
+of an authenticated party.
+
+Source: XML Signature 1.1; WS-Security 1.1.1; SwA profile 1.1.1; eDelivery AS4 2.0 security profile.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from cryptography import x509
+from lxml import etree
+
+from node.federation.as4 import mime, names, reading, tokens
+from node.federation.as4.canonical import canonical, sha256
+from node.federation.as4.envelope import Envelope, Header
+from node.federation.as4.errors import BadEnvelope, BadSignature, NotAgreed, NotOurParty, PolicyBroken
+from node.federation.as4.model import Agreement, Reference
+
+_MAX_PREFIXES = 20
+_SECURITY_CHILDREN = {
+    f"{{{names.WSSE}}}BinarySecurityToken",
+    f"{{{names.XENC}}}EncryptedKey",
+    f"{{{names.XENC}}}EncryptedData",
+    f"{{{names.DS}}}Signature",
+    f"{{{names.WSU}}}Timestamp",
+}
+_INCLUSIVE = f"{{{names.EXC_C14N}}}InclusiveNamespaces"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Verified:
+    """A header whose signature verifies, with the certificate that signed it and what it signed."""
+
+    header: Header
+    package: mime.Package
+    agreement: Agreement
+    certificate: x509.Certificate
+    references: tuple[Reference, ...]
+
+
+def check_agreed(header: Header, agreement: Agreement) -> None:
+    """Whether parties, agreement, service and action are those agreed. Raises NotOurParty or NotAgreed.
+
+    The test service is part of every agreement.
+    """
+    parties = (header.sender.id, header.recipient.id)
+    types = {header.sender.type, header.recipient.type}
+    if parties != (agreement.their_party, agreement.our_party) or types != {agreement.party_type}:
+        raise NotOurParty("From and To are not the parties of the agreement", message_id=header.message_id)
+    if header.agreement_ref not in (None, agreement.agreement_ref):
+        raise NotAgreed("another agreement", message_id=header.message_id)
+    agreed = (header.service, header.service_type) == (agreement.service, agreement.service_type)
+    if not header.is_test and not (agreed and header.action in agreement.actions):
+        raise NotAgreed("service or action is not agreed", message_id=header.message_id)
+
+
+def verify(package: mime.Package, header: Header, agreement: Agreement, *, at: datetime) -> Verified:
+    """The header, authenticated as the agreement's other party.
+
+    Raises:
+        PolicyBroken: unsigned, by another algorithm, or something read is not covered.
+        BadSignature: a digest or the signature does not verify, or its certificate is not the party's at `at`.
+        BadEnvelope: the security header is malformed.
+        NotOurParty, NotAgreed: as `check_agreed`.
+    Does not check the attachments' digests: see `decrypt`.
+    """
+    check_agreed(header, agreement)
+    try:
+        certificate, references = verify_envelope(header.envelope, agreement, at=at)
+        _check_attachments_covered(header, references)
+    except (BadEnvelope, BadSignature, PolicyBroken) as error:
+        error.message_id = header.message_id
+        raise
+    return Verified(header=header, package=package, agreement=agreement, certificate=certificate, references=references)
+
+
+def verify_envelope(
+    envelope: Envelope, agreement: Agreement, *, at: datetime
+) -> tuple[x509.Certificate, tuple[Reference, ...]]:
+    """The certificate that signed Messaging and Body, and the signature's references. Raises as `verify`."""
+    signature = _signature(envelope)
+    info = reading.only_child(signature, names.DS, "SignedInfo")
+    method = reading.only_child(info, names.DS, "SignatureMethod")
+    if reading.algorithm(method) != agreement.suite.signature_algorithm:
+        raise PolicyBroken("a signature algorithm that is not agreed")
+    certificate = _certificate(signature, envelope, agreement, at)
+    value = reading.binary(reading.only_child(signature, names.DS, "SignatureValue"))
+    prefixes = _c14n_prefixes(reading.only_child(info, names.DS, "CanonicalizationMethod"))
+    agreement.suite.verify(certificate, value, canonical(info, prefixes))
+    references = tuple(map(read_reference, reading.all_children(info, names.DS, "Reference")))
+    _check_references(references, envelope)
+    return certificate, references
+
+
+def _signature(envelope: Envelope) -> etree._Element:
+    if envelope.security is None:
+        raise PolicyBroken("not signed: no security header")
+    if any(child.tag not in _SECURITY_CHILDREN for child in reading.children(envelope.security)):
+        raise PolicyBroken("the security header holds more than the profile allows")
+    signature = reading.optional_child(envelope.security, names.DS, "Signature")
+    if signature is None:
+        raise PolicyBroken("not signed")
+    return signature
+
+
+def _certificate(signature: etree._Element, envelope: Envelope, agreement: Agreement, at: datetime) -> x509.Certificate:
+    named = tokens.matcher(reading.only_child(signature, names.DS, "KeyInfo"), envelope.identified)
+    for certificate in agreement.their_signing:
+        if named(certificate):
+            if not certificate.not_valid_before_utc <= at <= certificate.not_valid_after_utc:
+                raise BadSignature("the signing certificate is not valid now")
+            return certificate
+    raise BadSignature("the signing certificate is not one of the sender's")
+
+
+def read_reference(element: etree._Element) -> Reference:
+    """A `ds:Reference`. Raises BadEnvelope, or PolicyBroken if it is not one the profile allows."""
+    transforms = list(reading.children(reading.only_child(element, names.DS, "Transforms")))
+    if len(transforms) != 1 or transforms[0].tag != f"{{{names.DS}}}Transform":
+        raise PolicyBroken("a reference without exactly one transform")
+    reference = Reference(
+        uri=element.get("URI", ""),
+        digest=reading.binary(reading.only_child(element, names.DS, "DigestValue")),
+        transform=reading.algorithm(transforms[0]),
+        digest_method=reading.algorithm(reading.only_child(element, names.DS, "DigestMethod")),
+        prefixes=_prefixes(transforms[0]),
+    )
+    wanted = names.ATTACHMENT_SIGNATURE if reference.uri.startswith("cid:") else names.EXC_C14N
+    if (reference.transform, reference.digest_method) != (wanted, names.SHA256):
+        raise PolicyBroken("a transform or digest that is not agreed")
+    return reference
+
+
+def _c14n_prefixes(method: etree._Element) -> tuple[str, ...]:
+    if reading.algorithm(method) != names.EXC_C14N:
+        raise PolicyBroken("a canonicalisation that is not agreed")
+    return _prefixes(method)
+
+
+def _prefixes(method: etree._Element) -> tuple[str, ...]:
+    """The PrefixList of `ec:InclusiveNamespaces`, the one child a transform may have (WSS4J writes it)."""
+    children = list(reading.children(method))
+    if not children:
+        return ()
+    if len(children) > 1 or children[0].tag != _INCLUSIVE:
+        raise PolicyBroken("a transform with unknown parameters")
+    prefixes = tuple(children[0].get("PrefixList", "").split())
+    if len(prefixes) > _MAX_PREFIXES:
+        raise PolicyBroken("too many inclusive prefixes")
+    return prefixes
+
+
+def _check_references(references: Sequence[Reference], envelope: Envelope) -> None:
+    """Every reference to an element leads to one and digests it; Messaging and Body are among them."""
+    if len({reference.uri for reference in references}) != len(references):
+        raise PolicyBroken("something is signed twice")
+    covered: list[etree._Element] = []
+    for reference in references:
+        if not reference.uri.startswith("cid:"):
+            covered.append(_signed_element(reference, envelope.identified))
+    for element in (envelope.messaging, envelope.body):
+        if not any(element is one for one in covered):
+            raise PolicyBroken(f"{reading.local_name(element)} is not signed")
+
+
+def _signed_element(reference: Reference, identified: Mapping[str, etree._Element]) -> etree._Element:
+    element = identified.get(reference.uri[1:]) if reference.uri.startswith("#") else None
+    if element is None:
+        raise PolicyBroken("a reference leads out of the message")
+    if sha256(canonical(element, reference.prefixes)) != reference.digest:
+        raise BadSignature(f"the digest of {reading.local_name(element)} differs")
+    return element
+
+
+def _check_attachments_covered(header: Header, references: Sequence[Reference]) -> None:
+    signed = {mime.cid_of(reference.uri) for reference in references if reference.uri.startswith("cid:")}
+    if signed != {part.content_id for part in header.parts}:
+        raise PolicyBroken("the signature does not cover exactly the attached parts")
