@@ -21,8 +21,8 @@ Receiving, in stages, cheap and unauthenticated ones first, so that the caller c
 Every failure is an As4Error; `build_error` makes the signal that answers it.
 """
 
-from node.federation.as4.build import build
-from node.federation.as4.decrypt import Decrypted, decompress, decrypt
+from node.federation.as4.building import build
+from node.federation.as4.decrypting import Decrypted, decompress, decrypt
 from node.federation.as4.envelope import Header, Party, parse_soap
 from node.federation.as4.errors import (
     EBMS_CODES,
@@ -72,7 +72,7 @@ from node.federation.as4.signals import (
     read_signal,
 )
 from node.federation.as4.suites import COMMON, SUITES, Suite
-from node.federation.as4.verify import Verified, check_agreed, verify
+from node.federation.as4.verifying import Verified, check_agreed, verify
 
 __all__ = [
     "COMMON",

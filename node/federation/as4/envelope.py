@@ -20,7 +20,10 @@ _MUST_UNDERSTAND = f"{{{names.ENV}}}mustUnderstand"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Envelope:
-    """The elements at their fixed places; `unit` is the UserMessage or SignalMessage."""
+    """The elements at their fixed places; `unit` is the UserMessage or SignalMessage.
+
+    `identified` holds what a reference may lead to: Messaging, Body and the children of Security, by identifier.
+    """
 
     messaging: etree._Element
     unit: etree._Element
@@ -95,6 +98,7 @@ def parse_envelope(soap: bytes, limits: Limits) -> Envelope:
     root = reading.parse(soap)
     if root.tag != f"{{{names.ENV}}}Envelope":
         raise BadEnvelope("no SOAP 1.2 envelope")
+    reading.check_identifiers(root)
     header, body = _two(root)
     messaging, security = _header_blocks(header)
     units = list(reading.children(messaging))
@@ -105,7 +109,7 @@ def parse_envelope(soap: bytes, limits: Limits) -> Envelope:
         unit=units[0],
         security=security,
         body=body,
-        identified=reading.identifiers(root),
+        identified=reading.by_identifier([messaging, body, *([] if security is None else security)]),
     )
 
 

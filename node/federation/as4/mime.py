@@ -13,6 +13,7 @@ import mmap
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from urllib.parse import unquote
 
 from node.federation.as4 import names
@@ -65,7 +66,7 @@ def unpack(content_type: str, body: Body, limits: Limits) -> Package:
 
 def _package(parts: Sequence[tuple[dict[str, str], memoryview]], start: str | None, limits: Limits) -> Package:
     headers, root = parts[0]
-    root_type, root_parameters = parse_content_type(headers.get("content-type", ""))
+    root_type, root_parameters = _part_type(headers.get("content-type", ""))
     if root_type != names.SOAP:
         raise BrokenMime("the first part is not application/soap+xml")
     root_id = headers.get("content-id")
@@ -76,7 +77,7 @@ def _package(parts: Sequence[tuple[dict[str, str], memoryview]], start: str | No
         content_id = _content_id(part_headers)
         if content_id in attachments or f"<{content_id}>" == root_id:
             raise BrokenMime("a Content-ID occurs twice")
-        media_type, _ = parse_content_type(part_headers.get("content-type", ""))
+        media_type, _ = _part_type(part_headers.get("content-type", ""))
         attachments[content_id] = Attachment(content=content, mime_type=media_type)
     return Package(soap=_soap(root, root_parameters, limits), attachments=attachments)
 
@@ -108,6 +109,12 @@ def parse_content_type(value: str) -> tuple[str, dict[str, str]]:
         parameters[name] = found[2] if found[2] is not None else re.sub(r"\\(.)", r"\1", found[3])
         position = found.end()
     return head[1].lower(), parameters
+
+
+@lru_cache(maxsize=64)
+def _part_type(value: str) -> tuple[str, dict[str, str]]:
+    """As `parse_content_type`; parts come with the same few types."""
+    return parse_content_type(value)
 
 
 def _boundary(parameters: Mapping[str, str]) -> bytes:

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import base64
 import binascii
-from collections.abc import Iterator
+import re
+from collections.abc import Iterable, Iterator
 
 from lxml import etree
 
@@ -19,7 +20,16 @@ from node.federation.as4.errors import BadEnvelope
 MAX_DEPTH = 24
 
 _TOO_DEEP = etree.XPath("boolean(" + "/*" * (MAX_DEPTH + 1) + ")")
-_IDENTIFIERS = ("Id", "ID", "id", f"{{{names.WSU}}}Id", f"{{{names.XML}}}id")
+_IDENTIFIERS = etree.XPath(
+    "//@Id | //@ID | //@id | //@wsu:Id | //@xml:id", namespaces={"wsu": names.WSU}, smart_strings=False
+)
+_ID_NAMES = ("Id", f"{{{names.WSU}}}Id")
+_ENCODING = re.compile(rb"<\?xml[^>]*?encoding\s*=\s*[\"']([^\"'>]*)")
+_REFUSED = re.compile(rb"<!(?!\[CDATA\[)|<\?")
+# encoding: a declaration must not make other text of the bytes that were looked through
+_PARSER = etree.XMLParser(
+    encoding="utf-8", resolve_entities=False, no_network=True, load_dtd=False, huge_tree=False, dtd_validation=False
+)
 _BOM = b"\xef\xbb\xbf"
 
 
@@ -27,12 +37,8 @@ def parse(data: bytes) -> etree._Element:
     """The root element of `data`. Raises BadEnvelope."""
     document = data.removeprefix(_BOM)
     _refuse_markup(document)
-    # encoding: a declaration cannot make other text of the bytes that were looked through above
-    parser = etree.XMLParser(
-        encoding="utf-8", resolve_entities=False, no_network=True, load_dtd=False, huge_tree=False, dtd_validation=False
-    )
     try:
-        root = etree.fromstring(document, parser)
+        root = etree.fromstring(document, _PARSER)
     except (etree.XMLSyntaxError, ValueError) as error:
         raise BadEnvelope(f"not well-formed XML: {error}") from error
     if _TOO_DEEP(root):
@@ -41,22 +47,23 @@ def parse(data: bytes) -> etree._Element:
 
 
 def _refuse_markup(document: bytes) -> None:
-    if document.count(b"<!") != document.count(b"<![CDATA["):
-        raise BadEnvelope("a document type, an entity or a comment")
-    if document.find(b"<?", 1) != -1:
-        raise BadEnvelope("a processing instruction")
+    declared = _ENCODING.match(document)
+    if declared is not None and declared[1].lower() != b"utf-8":
+        raise BadEnvelope("not UTF-8")
+    if _REFUSED.search(document, 1):  # from 1: the XML declaration
+        raise BadEnvelope("a document type, an entity, a comment or a processing instruction")
 
 
-def identifiers(root: etree._Element) -> dict[str, etree._Element]:
-    """Elements by identifier. Raises BadEnvelope if one occurs twice, in whichever attribute."""
-    found: dict[str, etree._Element] = {}
-    for element in root.iter():
-        for name in element.keys():
-            if name in _IDENTIFIERS:
-                value = element.get(name, "")
-                if found.setdefault(value, element) is not element:
-                    raise BadEnvelope("an identifier occurs twice")
-    return found
+def check_identifiers(root: etree._Element) -> None:
+    """Raises BadEnvelope if an identifier occurs twice, in whichever attributes."""
+    values = _IDENTIFIERS(root)
+    if len(set(values)) != len(values):
+        raise BadEnvelope("an identifier occurs twice")
+
+
+def by_identifier(elements: Iterable[etree._Element]) -> dict[str, etree._Element]:
+    """Those of `elements` that have an Id or wsu:Id, by it."""
+    return {value: element for element in elements for name in _ID_NAMES if (value := element.get(name)) is not None}
 
 
 def children(element: etree._Element) -> Iterator[etree._Element]:
@@ -70,12 +77,12 @@ def children(element: etree._Element) -> Iterator[etree._Element]:
 
 
 def all_children(element: etree._Element, namespace: str, name: str) -> list[etree._Element]:
-    return element.findall(f"{{{namespace}}}{name}")
+    return list(element.iterchildren(f"{{{namespace}}}{name}"))
 
 
 def optional_child(element: etree._Element, namespace: str, name: str) -> etree._Element | None:
     """The child of this name, if there is one. Raises BadEnvelope if there are several."""
-    found = element.findall(f"{{{namespace}}}{name}")
+    found = list(element.iterchildren(f"{{{namespace}}}{name}"))
     if len(found) > 1:
         raise BadEnvelope(f"several {name} in {local_name(element)}")
     return found[0] if found else None

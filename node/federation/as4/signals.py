@@ -19,7 +19,7 @@ from cryptography import x509
 from lxml import etree
 
 from node.federation.as4 import mime, names, reading
-from node.federation.as4.build import write_timestamp
+from node.federation.as4.building import write_timestamp
 from node.federation.as4.canonical import attribute, text
 from node.federation.as4.envelope import Envelope, parse_envelope, read_info
 from node.federation.as4.errors import (
@@ -35,7 +35,7 @@ from node.federation.as4.errors import (
 from node.federation.as4.model import Agreement, Built, Limits, Reference, Signer
 from node.federation.as4.signing import envelope, write_reference, write_timestamp_and_id
 from node.federation.as4.suites import Random, Suite
-from node.federation.as4.verify import read_reference, verify_envelope
+from node.federation.as4.verifying import read_reference, verify_envelope
 
 _SIGNAL_TYPE = f"{names.SOAP}; charset=UTF-8"
 _DECLARE_DS = f' xmlns:ds="{names.DS}"'
@@ -95,7 +95,7 @@ def build_receipt(
         f'<eb:Receipt><ebbp:NonRepudiationInformation xmlns:ebbp="{names.EBBP}">{parts}'
         "</ebbp:NonRepudiationInformation></eb:Receipt>"
     )
-    return _signal(receipt, ref_to_message_id, message_id, at, suite, signer, random)
+    return _signal(receipt, ref_to_message_id, message_id, at=at, suite=suite, signer=signer, random=random)
 
 
 def build_error(
@@ -119,13 +119,14 @@ def build_error(
         f' severity="{row.severity}" shortDescription="{row.name}">'
         f'<eb:Description xml:lang="en">{text(error.description)}</eb:Description></eb:Error>'
     )
-    return _signal(element, ref_to_message_id, message_id, at, suite, signer, random)
+    return _signal(element, ref_to_message_id, message_id, at=at, suite=suite, signer=signer, random=random)
 
 
 def _signal(
     content: str,
     ref_to_message_id: str | None,
     message_id: str,
+    *,
     at: datetime,
     suite: Suite,
     signer: Signer,
@@ -177,7 +178,7 @@ def _signal_envelope(content_type: str, body: bytes, limits: Limits) -> Envelope
 
 def _first_failure(errors: Sequence[etree._Element]) -> etree._Element | None:
     failures = [error for error in errors if error.get("severity") == "failure"]
-    return (failures or list(errors) or [None])[0]
+    return next(iter(failures or errors), None)
 
 
 def _receipt(found: Envelope, receipt: etree._Element, agreement: Agreement, at: datetime) -> Receipt:

@@ -39,8 +39,11 @@ _SPKI_X25519 = bytes.fromhex("302a300506032b656e032100")  # SubjectPublicKeyInfo
 class Suite(Protocol):
     """How messages under an agreement are signed and their content keys wrapped."""
 
-    name: str
-    signature_algorithm: str
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def signature_algorithm(self) -> str: ...
 
     def sign(self, signer: Signer, data: bytes) -> bytes:
         """The octets of `ds:SignatureValue` over `data`."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import datetime
+import datetime as dt
 from dataclasses import dataclass, replace
 
 import pytest
@@ -10,9 +10,10 @@ from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey, X25519PublicKey
 from cryptography.x509.oid import NameOID
+
 from node.federation import as4
 
-NOW = datetime.datetime(2026, 11, 24, 9, 30, 0, 417_000, tzinfo=datetime.UTC)
+NOW = dt.datetime(2026, 11, 24, 9, 30, 0, 417_000, tzinfo=dt.UTC)
 CA_KEY = Ed25519PrivateKey.from_private_bytes(bytes(range(32)))
 
 
@@ -24,8 +25,8 @@ def certificate(name, public_key, *, issuer="Example CA", days=365, ski=True):
         .issuer_name(x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, issuer)]))
         .public_key(public_key)
         .serial_number(x509.random_serial_number())
-        .not_valid_before(NOW - datetime.timedelta(days=30))
-        .not_valid_after(NOW - datetime.timedelta(days=30) + datetime.timedelta(days=days))
+        .not_valid_before(NOW - dt.timedelta(days=30))
+        .not_valid_after(NOW - dt.timedelta(days=30) + dt.timedelta(days=days))
     )
     if ski:
         builder = builder.add_extension(x509.SubjectKeyIdentifier.from_public_key(public_key), critical=False)

@@ -52,10 +52,13 @@ def build(
     domain = message.message_id.rpartition("@")[2]
     content_key = random(CONTENT_KEY_BYTES)
     sealed = _seal(message.parts, content_key, f"{token}@{domain}", random)
+    security = ""
+    if sealed:
+        security = _encryption(sealed, content_key, token, agreement=agreement, encrypt_for=encrypt_for, random=random)
     soap, references = envelope(
         _user_message(message, agreement, sealed),
         token=token,
-        security=_encryption(sealed, content_key, token, agreement, encrypt_for, random) if sealed else "",
+        security=security,
         attached=[_reference(part) for part in sealed],
         suite=agreement.suite,
         signer=signer,
@@ -170,6 +173,7 @@ def _encryption(
     sealed: Sequence[_Sealed],
     content_key: bytes,
     token: str,
+    *,
     agreement: Agreement,
     encrypt_for: x509.Certificate,
     random: Random,

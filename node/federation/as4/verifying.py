@@ -1,7 +1,7 @@
 """Who signed, and does the signature cover all that is read?
 
 The agreement decides algorithms and certificates; the message only says which of the allowed ones it used. Digests
-of attachments are checked after decryption (`node.federation.as4.decrypt`): until then their references are claims
+of attachments are checked after decryption (`decrypting`): until then their references are claims
 of an authenticated party.
 
 Source: XML Signature 1.1; WS-Security 1.1.1; SwA profile 1.1.1; eDelivery AS4 2.0 security profile.
@@ -160,10 +160,11 @@ def _check_references(references: Sequence[Reference], envelope: Envelope) -> No
     """Every reference to an element leads to one and digests it; Messaging and Body are among them."""
     if len({reference.uri for reference in references}) != len(references):
         raise PolicyBroken("something is signed twice")
-    covered: list[etree._Element] = []
-    for reference in references:
-        if not reference.uri.startswith("cid:"):
-            covered.append(_signed_element(reference, envelope.identified))
+    covered = [
+        _signed_element(reference, envelope.identified)
+        for reference in references
+        if not reference.uri.startswith("cid:")
+    ]
     for element in (envelope.messaging, envelope.body):
         if not any(element is one for one in covered):
             raise PolicyBroken(f"{reading.local_name(element)} is not signed")

@@ -26,7 +26,7 @@ from node.federation.as4.errors import (
     PolicyBroken,
 )
 from node.federation.as4.model import Decrypter, Limits, Part, Reference, UserMessage
-from node.federation.as4.verify import Verified
+from node.federation.as4.verifying import Verified
 
 _NONCE_BYTES = 12
 _TAG_BYTES = 16
