@@ -1,0 +1,1 @@
+"""The five stories the demo plays, each a module with `play(stage)`."""
