@@ -1,0 +1,1 @@
+"""This node's database; its rows never leave it."""
