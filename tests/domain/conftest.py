@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import importlib.util
 import random
+import sys
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 
@@ -35,6 +38,21 @@ def load(folder: Path) -> Definitions:
     definitions = parse_definitions(read_files(folder))
     assert not definitions.faults, "\n".join(map(str, definitions.faults))
     return definitions
+
+
+def _beside(name: str) -> ModuleType:
+    """A helper module of this folder: tests are no package."""
+    spec = importlib.util.spec_from_file_location(f"domain_{name}", Path(__file__).with_name(f"{name}.py"))
+    assert spec and spec.loader
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture(scope="session")
+def simulation() -> ModuleType:
+    return _beside("simulation")
 
 
 @pytest.fixture(scope="session")
