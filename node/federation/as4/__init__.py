@@ -44,6 +44,7 @@ from node.federation.as4.errors import (
     TooLarge,
     UnexpectedUnit,
 )
+from node.federation.as4.export import Exchange, export
 from node.federation.as4.mime import Attachment, Package, unpack
 from node.federation.as4.model import (
     Agreement,
@@ -93,6 +94,7 @@ __all__ = [
     "Decrypter",
     "EbmsCode",
     "ErrorSignal",
+    "Exchange",
     "ExternalPayload",
     "FailedDecompression",
     "FailedDecryption",
@@ -125,6 +127,7 @@ __all__ = [
     "decompress",
     "decrypt",
     "dump_references",
+    "export",
     "load_references",
     "node_of",
     "parse_soap",

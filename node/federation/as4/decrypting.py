@@ -114,13 +114,14 @@ def _check_listed(encrypted_key: etree._Element, elements: Sequence[etree._Eleme
 
 
 def _encrypted_part(element: etree._Element, encrypted_key: etree._Element) -> _EncryptedPart:
-    method = reading.only_child(element, names.XENC, "EncryptionMethod")
+    found = reading.fields(element)
+    method = reading.need(found, names.XENC, "EncryptionMethod")
     if reading.algorithm(method) != names.AES128_GCM:
         raise PolicyBroken("a content encryption that is not agreed")
     if element.get("Type") != names.ATTACHMENT_CONTENT_ONLY:
         raise PolicyBroken("encrypted content of a kind that is not agreed")
-    _check_key_reference(element, encrypted_key)
-    data = reading.only_child(element, names.XENC, "CipherData")
+    _check_key_reference(found.get(f"{{{names.DS}}}KeyInfo"), encrypted_key)
+    data = reading.need(found, names.XENC, "CipherData")
     cipher = reading.only_child(data, names.XENC, "CipherReference")
     transforms = list(reading.children(reading.only_child(cipher, names.XENC, "Transforms")))
     if [reading.algorithm(transform) for transform in transforms] != [names.ATTACHMENT_CIPHERTEXT]:
@@ -131,9 +132,8 @@ def _encrypted_part(element: etree._Element, encrypted_key: etree._Element) -> _
     )
 
 
-def _check_key_reference(element: etree._Element, encrypted_key: etree._Element) -> None:
+def _check_key_reference(info: etree._Element | None, encrypted_key: etree._Element) -> None:
     """The part's KeyInfo, where there is one, names the message's one key."""
-    info = reading.optional_child(element, names.DS, "KeyInfo")
     if info is not None:
         token = reading.only_child(info, names.WSSE, "SecurityTokenReference")
         uri = reading.only_child(token, names.WSSE, "Reference").get("URI", "")

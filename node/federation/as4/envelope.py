@@ -139,9 +139,9 @@ def _message_id(unit: etree._Element) -> str:
 
 def read_info(unit: etree._Element) -> tuple[str, str | None, datetime]:
     """MessageId, RefToMessageId and Timestamp of a message unit. Raises BadEnvelope."""
-    info = reading.only_child(unit, names.EB, "MessageInfo")
-    reference = _optional_text(info, "RefToMessageId")
-    return _message_id(unit), reference, _timestamp(_text(info, "Timestamp"))
+    info = reading.fields(reading.only_child(unit, names.EB, "MessageInfo"))
+    message_id = reading.content(reading.need(info, names.EB, "MessageId"), limit=512)
+    return message_id, _optional_text(info, "RefToMessageId"), _timestamp(_text(info, "Timestamp"))
 
 
 def _timestamp(value: str) -> datetime:
@@ -158,40 +158,41 @@ def _timestamp(value: str) -> datetime:
 
 
 def _header(envelope: Envelope, message_id: str, limits: Limits) -> Header:
-    unit = envelope.unit
-    _, reference, timestamp = read_info(unit)
-    parties = reading.only_child(unit, names.EB, "PartyInfo")
-    about = reading.only_child(unit, names.EB, "CollaborationInfo")
-    service = reading.only_child(about, names.EB, "Service")
+    unit = reading.fields(envelope.unit)
+    _, reference, timestamp = read_info(envelope.unit)
+    parties = reading.fields(reading.need(unit, names.EB, "PartyInfo"))
+    about = reading.fields(reading.need(unit, names.EB, "CollaborationInfo"))
+    service = reading.need(about, names.EB, "Service")
     return Header(
         message_id=message_id,
         ref_to_message_id=reference,
         timestamp=timestamp,
-        sender=_party(reading.only_child(parties, names.EB, "From")),
-        recipient=_party(reading.only_child(parties, names.EB, "To")),
+        sender=_party(reading.need(parties, names.EB, "From")),
+        recipient=_party(reading.need(parties, names.EB, "To")),
         agreement_ref=_optional_text(about, "AgreementRef"),
         service=reading.content(service),
         service_type=service.get("type"),
         action=_text(about, "Action"),
         conversation_id=_text(about, "ConversationId"),
-        properties=_properties(reading.optional_child(unit, names.EB, "MessageProperties")),
-        parts=_parts(reading.optional_child(unit, names.EB, "PayloadInfo"), limits),
+        properties=_properties(unit.get(f"{{{names.EB}}}MessageProperties")),
+        parts=_parts(unit.get(f"{{{names.EB}}}PayloadInfo"), limits),
         envelope=envelope,
     )
 
 
 def _party(side: etree._Element) -> Party:
-    party = reading.only_child(side, names.EB, "PartyId")
-    reading.content(reading.only_child(side, names.EB, "Role"))
+    found = reading.fields(side)
+    party = reading.need(found, names.EB, "PartyId")
+    reading.content(reading.need(found, names.EB, "Role"))
     return Party(id=reading.content(party), type=party.get("type", ""))
 
 
-def _text(parent: etree._Element, name: str) -> str:
-    return reading.content(reading.only_child(parent, names.EB, name))
+def _text(parent: dict[str, etree._Element], name: str) -> str:
+    return reading.content(reading.need(parent, names.EB, name))
 
 
-def _optional_text(parent: etree._Element, name: str) -> str | None:
-    found = reading.optional_child(parent, names.EB, name)
+def _optional_text(parent: dict[str, etree._Element], name: str) -> str | None:
+    found = parent.get(f"{{{names.EB}}}{name}")
     return None if found is None else reading.content(found)
 
 

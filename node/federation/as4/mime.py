@@ -27,7 +27,8 @@ _TOKEN = r"[!#$%&'*+.^_`|~0-9A-Za-z-]+"  # noqa: S105 - RFC 9110 grammar
 _MEDIA_TYPE = re.compile(rf"\s*({_TOKEN}/{_TOKEN})\s*")
 _PARAMETER = re.compile(rf';\s*({_TOKEN})\s*=\s*(?:({_TOKEN})|"((?:[^"\\\r\n]|\\.)*)")\s*')
 _BOUNDARY = re.compile(r"[0-9A-Za-z'()+_,./:=? -]{0,69}[0-9A-Za-z'()+_,./:=?-]")
-_HEADER = re.compile(rf"({_TOKEN}):[ \t]*([\x20-\x7e\x80-\xff\t]*?)[ \t]*")
+_HEADERS = re.compile(rf"{_TOKEN}:[\t\x20-\x7e\x80-\xff]*(?:\r\n{_TOKEN}:[\t\x20-\x7e\x80-\xff]*)*")
+_FOLD = re.compile(r"\r\n[ \t]+")
 _CONTENT_ID = re.compile(r"<([\x21-\x3b\x3d\x3f-\x7e]{1,255})>")
 _IDENTITY_ENCODINGS = ("binary", "8bit", "7bit")
 
@@ -154,12 +155,14 @@ def _part(view: memoryview) -> tuple[dict[str, str], memoryview]:
     if end == -1:
         raise BrokenMime("a part's headers do not end")
     headers: dict[str, str] = {}
-    unfolded = re.sub(r"\r\n[ \t]+", " ", head[:end].decode("latin-1"))
+    unfolded = _FOLD.sub(" ", head[:end].decode("latin-1"))
+    if not _HEADERS.fullmatch(unfolded):
+        raise BrokenMime("a part's headers are malformed")
     for line in unfolded.split("\r\n"):
-        found = _HEADER.fullmatch(line)
-        if found is None or found[1].lower() in headers:
-            raise BrokenMime("a part's header is malformed or occurs twice")
-        headers[found[1].lower()] = found[2]
+        name, _, value = line.partition(":")
+        if name.lower() in headers:
+            raise BrokenMime("a part's header occurs twice")
+        headers[name.lower()] = value.strip(" \t")
     if headers.get("content-transfer-encoding", "binary").lower() not in _IDENTITY_ENCODINGS:
         raise BrokenMime("a transfer encoding other than binary")
     return headers, view[end + 4 :]

@@ -28,7 +28,7 @@ from node.federation.as4 import names
 from node.federation.as4.canonical import b64
 from node.federation.as4.errors import BadSignature, FailedDecryption, PolicyBroken
 from node.federation.as4.model import Decrypter, Signer
-from node.federation.as4.reading import algorithm, binary, only_child, optional_child
+from node.federation.as4.reading import algorithm, binary, fields, need, only_child
 
 Random = Callable[[int], bytes]
 
@@ -98,9 +98,9 @@ class CommonSuite:
         return only_child(_agreement(encrypted_key), names.XENC, "RecipientKeyInfo")
 
     def unwrap(self, encrypted_key: etree._Element, key: Decrypter) -> bytes:
-        agreement = _agreement(encrypted_key)
-        salt, info = _derivation(only_child(agreement, names.XENC11, "KeyDerivationMethod"))
-        originator = only_child(agreement, names.XENC, "OriginatorKeyInfo")
+        agreement = fields(_agreement(encrypted_key))
+        salt, info = _derivation(need(agreement, names.XENC11, "KeyDerivationMethod"))
+        originator = need(agreement, names.XENC, "OriginatorKeyInfo")
         spki = binary(only_child(originator, names.DSIG11, "DEREncodedKeyValue"))
         cipher = only_child(encrypted_key, names.XENC, "CipherData")
         wrapped = binary(only_child(cipher, names.XENC, "CipherValue"))
@@ -147,12 +147,12 @@ def _agreement(encrypted_key: etree._Element) -> etree._Element:
 def _derivation(method: etree._Element) -> tuple[bytes, bytes]:
     """Salt and info of the HKDF parameters; the rest must be what the profile fixes."""
     _expect(method, names.HKDF)
-    params = only_child(method, names.DSIG_MORE, "HKDFParams")
-    _expect(only_child(params, names.DSIG_MORE, "PRF"), names.HMAC_SHA256)
-    length = only_child(params, names.DSIG_MORE, "KeyLength").text or ""
+    params = fields(only_child(method, names.DSIG_MORE, "HKDFParams"))
+    _expect(need(params, names.DSIG_MORE, "PRF"), names.HMAC_SHA256)
+    length = need(params, names.DSIG_MORE, "KeyLength").text or ""
     if not re.fullmatch(r"\s*16\s*", length):  # bytes, not bits
         raise PolicyBroken("HKDF KeyLength is not 16")
-    salt, info = (optional_child(params, names.DSIG_MORE, name) for name in ("Salt", "Info"))
+    salt, info = (params.get(f"{{{names.DSIG_MORE}}}{name}") for name in ("Salt", "Info"))
     return (b"" if salt is None else binary(salt)), (b"" if info is None else binary(info))
 
 

@@ -84,13 +84,13 @@ def verify_envelope(
     envelope: Envelope, agreement: Agreement, *, at: datetime
 ) -> tuple[x509.Certificate, tuple[Reference, ...]]:
     """The certificate that signed Messaging and Body, and the signature's references. Raises as `verify`."""
-    signature = _signature(envelope)
-    info = reading.only_child(signature, names.DS, "SignedInfo")
+    signature = reading.fields(_signature(envelope))
+    info = reading.need(signature, names.DS, "SignedInfo")
     method = reading.only_child(info, names.DS, "SignatureMethod")
     if reading.algorithm(method) != agreement.suite.signature_algorithm:
         raise PolicyBroken("a signature algorithm that is not agreed")
-    certificate = _certificate(signature, envelope, agreement, at)
-    value = reading.binary(reading.only_child(signature, names.DS, "SignatureValue"))
+    certificate = _certificate(reading.need(signature, names.DS, "KeyInfo"), envelope, agreement, at)
+    value = reading.binary(reading.need(signature, names.DS, "SignatureValue"))
     prefixes = _c14n_prefixes(reading.only_child(info, names.DS, "CanonicalizationMethod"))
     agreement.suite.verify(certificate, value, canonical(info, prefixes))
     references = tuple(map(read_reference, reading.all_children(info, names.DS, "Reference")))
@@ -109,8 +109,8 @@ def _signature(envelope: Envelope) -> etree._Element:
     return signature
 
 
-def _certificate(signature: etree._Element, envelope: Envelope, agreement: Agreement, at: datetime) -> x509.Certificate:
-    named = tokens.matcher(reading.only_child(signature, names.DS, "KeyInfo"), envelope.identified)
+def _certificate(key_info: etree._Element, envelope: Envelope, agreement: Agreement, at: datetime) -> x509.Certificate:
+    named = tokens.matcher(key_info, envelope.identified)
     for certificate in agreement.their_signing:
         if named(certificate):
             if not certificate.not_valid_before_utc <= at <= certificate.not_valid_after_utc:
@@ -121,14 +121,15 @@ def _certificate(signature: etree._Element, envelope: Envelope, agreement: Agree
 
 def read_reference(element: etree._Element) -> Reference:
     """A `ds:Reference`. Raises BadEnvelope, or PolicyBroken if it is not one the profile allows."""
-    transforms = list(reading.children(reading.only_child(element, names.DS, "Transforms")))
+    found = reading.fields(element)
+    transforms = list(reading.children(reading.need(found, names.DS, "Transforms")))
     if len(transforms) != 1 or transforms[0].tag != f"{{{names.DS}}}Transform":
         raise PolicyBroken("a reference without exactly one transform")
     reference = Reference(
         uri=element.get("URI", ""),
-        digest=reading.binary(reading.only_child(element, names.DS, "DigestValue")),
+        digest=reading.binary(reading.need(found, names.DS, "DigestValue")),
         transform=reading.algorithm(transforms[0]),
-        digest_method=reading.algorithm(reading.only_child(element, names.DS, "DigestMethod")),
+        digest_method=reading.algorithm(reading.need(found, names.DS, "DigestMethod")),
         prefixes=_prefixes(transforms[0]),
     )
     wanted = names.ATTACHMENT_SIGNATURE if reference.uri.startswith("cid:") else names.EXC_C14N
