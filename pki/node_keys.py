@@ -1,0 +1,225 @@
+"""A node's keys: made on the node, certified by its State, never carried from one to the other.
+
+A node writes a request (public keys and proofs of possession); the State's authority answers with certificates; the
+node installs them. An X25519 key cannot sign, so the node's signing key vouches for it.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Final, cast
+
+from cryptography import x509
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePrivateKey, EllipticCurvePublicKey
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
+from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey, X25519PublicKey
+from pydantic import BaseModel, ConfigDict, StringConstraints, ValidationError
+
+from pki import profiles
+from pki.authority import StateAuthority, pem
+from pki.errors import BadKeyFile, PkiError
+from pki.keys import Kind, generate, load_private, raw_public, save_private
+from pki.signer import Decrypter, FileDecrypter, FileSigner, Signer
+
+KINDS: Final[tuple[Kind, ...]] = ("tls", "sign", "encrypt", "log")
+CERTIFIED: Final[tuple[Kind, ...]] = ("tls", "sign", "encrypt")
+MAX_REQUEST_BYTES: Final = 64 * 1024
+
+
+class BadRequest(PkiError):
+    """A node's request is malformed, or does not prove that the node holds its keys."""
+
+    code = "pki.request"
+
+
+class Request(BaseModel):
+    """What a node sends its State: who it is, where it listens, its public keys, and proof that it holds them."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    node: Annotated[str, StringConstraints(pattern=r"^[A-Z]{2}(-[A-Z0-9]{1,8})?$")]
+    hosts: tuple[Annotated[str, StringConstraints(max_length=253)], ...]
+    tls: str  # certificate signing request, PEM
+    sign: str  # certificate signing request, PEM
+    encrypt: str  # raw X25519 public key, Base64
+    encrypt_proof: str  # by the signing key over `_proof_input`, Base64
+    log: str  # raw Ed25519 public key, Base64
+
+
+class Certificates(BaseModel):
+    """The State's answer: three certificates in PEM."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    tls: str
+    sign: str
+    encrypt: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NodeKeys:
+    """A node's keys, ready for use. The TLS key stays in its file: OpenSSL reads it from there."""
+
+    tls_certificate: Path
+    tls_key: Path
+    passphrase: bytes | None
+    signer: Signer
+    decrypters: tuple[Decrypter, ...]
+    log_signer: Signer
+
+
+def create_keys(folder: Path, passphrase: bytes | None = None) -> None:
+    """Make the four keys of a node. Raises FileExistsError if there are some already."""
+    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    for kind in KINDS:
+        save_private(folder / f"{kind}.key", generate(kind), passphrase)
+
+
+def write_request(folder: Path, node: str, hosts: Sequence[str], passphrase: bytes | None = None) -> Request:
+    """The request for the keys in a folder."""
+    tls = cast("EllipticCurvePrivateKey", load_private(folder / "tls.key", "tls", passphrase))
+    sign = cast("Ed25519PrivateKey", load_private(folder / "sign.key", "sign", passphrase))
+    encrypt = cast("X25519PrivateKey", load_private(folder / "encrypt.key", "encrypt", passphrase))
+    log = cast("Ed25519PrivateKey", load_private(folder / "log.key", "log", passphrase))
+    builder = x509.CertificateSigningRequestBuilder().subject_name(profiles.name(node, node[:2]))
+    raw = raw_public(encrypt.public_key())
+    return Request(
+        node=node,
+        hosts=tuple(hosts),
+        tls=_pem(builder.sign(tls, hashes.SHA256())),
+        sign=_pem(builder.sign(sign, None)),
+        encrypt=_b64(raw),
+        encrypt_proof=_b64(sign.sign(_proof_input(node, raw))),
+        log=_b64(raw_public(log.public_key())),
+    )
+
+
+def read_request(data: bytes) -> Request:
+    """A request from bytes. Raises BadRequest."""
+    if len(data) > MAX_REQUEST_BYTES:
+        raise BadRequest("the request is too large")
+    try:
+        return Request.model_validate_json(data)
+    except ValidationError as error:
+        raise BadRequest("this is not a node's request") from error
+
+
+def answer(authority: StateAuthority, request: Request) -> Certificates:
+    """Certify what a node asks for.
+
+    Raises:
+        BadRequest: a proof of possession does not hold.
+        NotOurs: the node is another State's.
+    """
+    tls, sign, encrypt = _proven(request)
+    return Certificates(
+        tls=pem(authority.issue("tls", request.node, tls, request.hosts)).decode(),
+        sign=pem(authority.issue("sign", request.node, sign)).decode(),
+        encrypt=pem(authority.issue("encrypt", request.node, encrypt)).decode(),
+    )
+
+
+def install(folder: Path, certificates: Certificates) -> None:
+    """Write a State's answer beside the keys."""
+    for kind in CERTIFIED:
+        (folder / f"{kind}.crt").write_text(getattr(certificates, kind), encoding="ascii")
+
+
+def write_node_keys(
+    folder: Path, node: str, authority: StateAuthority, hosts: Sequence[str], passphrase: bytes | None = None
+) -> Request:
+    """All at once, where node and State's authority are in one hand (demo, tests, a small State)."""
+    create_keys(folder, passphrase)
+    request = write_request(folder, node, hosts, passphrase)
+    install(folder, answer(authority, request))
+    return request
+
+
+def load_node_keys(folder: Path, passphrase: bytes | None = None) -> NodeKeys:
+    """The keys in a folder; decryption keys retired as `encrypt-<digits>.key` still decrypt what was under way.
+
+    Raises:
+        BadKeyFile: one is missing, open to others, or does not fit its certificate.
+    """
+    sign = cast("Ed25519PrivateKey", load_private(folder / "sign.key", "sign", passphrase))
+    log = cast("Ed25519PrivateKey", load_private(folder / "log.key", "log", passphrase))
+    tls = load_private(folder / "tls.key", "tls", passphrase)
+    _check_pair(folder / "tls.crt", _certificate(folder / "tls.crt"), tls.public_key())
+    certificate = _certificate(folder / "sign.crt")
+    _check_pair(folder / "sign.crt", certificate, sign.public_key())
+    files = sorted(folder.glob("encrypt*.key"), key=lambda path: path.name != "encrypt.key")
+    if not files:
+        raise BadKeyFile(f"{folder} holds no decryption key")
+    return NodeKeys(
+        tls_certificate=folder / "tls.crt",
+        tls_key=folder / "tls.key",
+        passphrase=passphrase,
+        signer=FileSigner(sign, certificate),
+        decrypters=tuple(_decrypter(path, passphrase) for path in files),
+        log_signer=FileSigner(log),
+    )
+
+
+def fingerprint(certificate: x509.Certificate) -> str:
+    """SHA-256 of the certificate's DER, hexadecimal: how events name the key that signed them."""
+    return hashlib.sha256(certificate.public_bytes(serialization.Encoding.DER)).hexdigest()
+
+
+def _decrypter(path: Path, passphrase: bytes | None) -> Decrypter:
+    key = cast("X25519PrivateKey", load_private(path, "encrypt", passphrase))
+    certificate = _certificate(path.with_suffix(".crt"))
+    _check_pair(path.with_suffix(".crt"), certificate, key.public_key())
+    return FileDecrypter(key, certificate)
+
+
+def _certificate(path: Path) -> x509.Certificate:
+    try:
+        return x509.load_pem_x509_certificate(path.read_bytes())
+    except OSError as error:
+        raise BadKeyFile(f"{path} is missing: the State's authority has not answered the request yet") from error
+    except ValueError as error:
+        raise BadKeyFile(f"{path} holds no certificate") from error
+
+
+def _check_pair(path: Path, certificate: x509.Certificate, public: object) -> None:
+    if certificate.public_key() != public:
+        raise BadKeyFile(f"{path} is not the certificate of the key beside it")
+
+
+def _proven(request: Request) -> tuple[EllipticCurvePublicKey, Ed25519PublicKey, X25519PublicKey]:
+    try:
+        tls, sign = (x509.load_pem_x509_csr(text.encode()) for text in (request.tls, request.sign))
+        raw = base64.b64decode(request.encrypt, validate=True)
+        encrypt = X25519PublicKey.from_public_bytes(raw)
+        proof = base64.b64decode(request.encrypt_proof, validate=True)
+    except (ValueError, binascii.Error) as error:
+        raise BadRequest("the request holds something that is no key") from error
+    tls_key, sign_key = tls.public_key(), sign.public_key()
+    if not isinstance(tls_key, EllipticCurvePublicKey) or not isinstance(sign_key, Ed25519PublicKey):
+        raise BadRequest("TLS keys are P-256, signing keys Ed25519")
+    if not (tls.is_signature_valid and sign.is_signature_valid):
+        raise BadRequest("a request is not signed by its own key")
+    try:
+        sign_key.verify(proof, _proof_input(request.node, raw))
+    except InvalidSignature:
+        raise BadRequest("the signing key does not vouch for the encryption key") from None
+    return tls_key, sign_key, encrypt
+
+
+def _proof_input(node: str, raw: bytes) -> bytes:
+    return b"imi-encryption-key/1\n" + node.encode() + b"\n" + raw
+
+
+def _pem(csr: x509.CertificateSigningRequest) -> str:
+    return csr.public_bytes(serialization.Encoding.PEM).decode()
+
+
+def _b64(data: bytes) -> str:
+    return base64.b64encode(data).decode()

@@ -1,0 +1,94 @@
+"""What stands in each kind of certificate.
+
+All name the node by the URI `imi:node:<code>` in subjectAltName: identity is read there, never from the subject.
+TLS certificates serve both directions. An X25519 key cannot sign its own request; its holder proves possession with
+the node's signing key instead.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from typing import Final
+
+from cryptography import x509
+from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
+
+from pki.keys import PublicKey
+
+NODE_URI: Final = "imi:node:"
+VALID: Final = {"tls": timedelta(days=397), "sign": timedelta(days=1095), "encrypt": timedelta(days=1095)}
+CA_VALID: Final = timedelta(days=3650)
+BACKDATED: Final = timedelta(hours=1)  # clocks of peers differ
+
+
+def name(common: str, state: str) -> x509.Name:
+    """A subject: what it is, and whose."""
+    return x509.Name(
+        [
+            x509.NameAttribute(NameOID.ORGANIZATION_NAME, f"IMI federation, {state}"),
+            x509.NameAttribute(NameOID.COMMON_NAME, common),
+        ]
+    )
+
+
+def usage(*, sign: bool = False, commit: bool = False, agree: bool = False, issue: bool = False) -> x509.KeyUsage:
+    """KeyUsage with only the named bits."""
+    return x509.KeyUsage(
+        digital_signature=sign, content_commitment=commit, key_encipherment=False, data_encipherment=False,
+        key_agreement=agree, key_cert_sign=issue, crl_sign=issue, encipher_only=False, decipher_only=False,
+    )  # fmt: skip
+
+
+def node_certificate(
+    purpose: str, node: str, public: PublicKey, hosts: Sequence[str], *, at: datetime
+) -> x509.CertificateBuilder:
+    """A certificate of a node, still without issuer: `purpose` is tls, sign or encrypt.
+
+    Args:
+        hosts: DNS names and IP addresses; only TLS certificates have them.
+    """
+    names: list[x509.GeneralName] = [x509.UniformResourceIdentifier(NODE_URI + node)]
+    if purpose == "tls":
+        names += [_host(host) for host in hosts]
+    builder = (
+        x509.CertificateBuilder()
+        .subject_name(name(f"{node} {purpose}", node[:2]))
+        .public_key(public)
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(at - BACKDATED)
+        .not_valid_after(at + VALID[purpose])
+        .add_extension(x509.SubjectAlternativeName(names), critical=False)
+        .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
+        .add_extension(x509.SubjectKeyIdentifier.from_public_key(public), critical=False)
+    )
+    match purpose:
+        case "tls":
+            both = [ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.CLIENT_AUTH]
+            return builder.add_extension(usage(sign=True), critical=True).add_extension(
+                x509.ExtendedKeyUsage(both), critical=False
+            )
+        case "sign":
+            return builder.add_extension(usage(sign=True, commit=True), critical=True)
+        case "encrypt":
+            return builder.add_extension(usage(agree=True), critical=True)
+        case _:
+            raise ValueError(f"no certificate profile {purpose}")
+
+
+def node_of(certificate: x509.Certificate) -> str:
+    """The node's code in a certificate; empty if it names none or more than one."""
+    try:
+        found = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+    except x509.ExtensionNotFound:
+        return ""
+    uris = [u for u in found.get_values_for_type(x509.UniformResourceIdentifier) if u.startswith(NODE_URI)]
+    return uris[0].removeprefix(NODE_URI) if len(uris) == 1 else ""
+
+
+def _host(host: str) -> x509.GeneralName:
+    try:
+        return x509.IPAddress(ipaddress.ip_address(host))
+    except ValueError:
+        return x509.DNSName(host)
