@@ -1,0 +1,164 @@
+"""What casework refuses, each with its stable code."""
+
+from __future__ import annotations
+
+from node.errors import ImiError, Refused, Unavailable
+
+
+class UnknownCase(Refused):
+    """There is no such case or draft, or the official's authority has no part in it (the two look the same)."""
+
+    code = "refused.unknown-case"
+
+
+class StepNotAllowed(Refused):
+    """The step is not possible in this state, or not for this party or user. `reason` is the domain's code."""
+
+    code = "refused.step-not-allowed"
+
+
+class StaleForm(Refused):
+    """The case or draft changed after the form was read; nothing was stored."""
+
+    code = "refused.stale-form"
+
+
+class InvalidContent(Refused):
+    """The content does not fit the forms. `faults` lists (form, field, fault code); no value is repeated."""
+
+    code = "refused.invalid-content"
+
+    def __init__(self, message: str, faults: tuple[tuple[str, str, str], ...]) -> None:
+        super().__init__(message, count=len(faults))
+        self.faults = faults
+
+
+class InvalidControl(Refused):
+    """The step's control data (authorities, dates, questions) is missing or not as declared."""
+
+    code = "refused.invalid-control"
+
+
+class NoAccess(Refused):
+    """The authority has no access to this procedure, or the user's role does not allow it."""
+
+    code = "refused.no-access"
+
+
+class RecipientWithoutAccess(Refused):
+    """An authority named in the step is not one that takes part in this procedure."""
+
+    code = "refused.recipient-without-access"
+
+
+class UnknownProcedure(Refused):
+    """The catalogue has no such procedure, or not in that version."""
+
+    code = "refused.unknown-procedure"
+
+
+class UnknownLanguage(Refused):
+    """Not one of the 24 official languages' codes."""
+
+    code = "refused.unknown-language"
+
+
+class UnknownFile(Refused):
+    """No such file in this case, or not for this reader."""
+
+    code = "refused.unknown-file"
+
+
+class BadFileName(Refused):
+    """The file name holds a folder, control characters or nothing."""
+
+    code = "refused.bad-file-name"
+
+
+class BadFileType(Refused):
+    """The media type is malformed."""
+
+    code = "refused.bad-file-type"
+
+
+class FileTooLarge(Refused):
+    """One file, or all files of a step together, are larger than the limit."""
+
+    code = "refused.file-too-large"
+
+
+class TooMuchContent(Refused):
+    """The texts of one act are larger together than a message may be."""
+
+    code = "refused.too-much-content"
+
+
+class FileNotHere(Unavailable):
+    """The file is named in the case, its bytes are not on this node (yet)."""
+
+    code = "unavailable.file-not-here"
+
+
+class CaseBlocked(Refused):
+    """The case is blocked after its closure (Reg. 1024/2012 Art. 14): personal data is out of reach."""
+
+    code = "refused.case-blocked"
+
+
+class RepeatedKeyDiffers(Refused):
+    """The Idempotency-Key was used before for another request."""
+
+    code = "refused.repeated-key-differs"
+
+
+class CaseErased(Refused):
+    """The case's key was destroyed: its content is gone for good."""
+
+    code = "refused.case-erased"
+
+
+class SignInRefused(Refused):
+    """Name or password is wrong, or the account is closed (the three look the same)."""
+
+    code = "refused.sign-in"
+
+
+class SignInThrottled(Refused):
+    """Too many failed sign-ins; `seconds` says when the next may be tried."""
+
+    code = "refused.sign-in-throttled"
+
+
+class SessionExpired(Refused):
+    """The session ended, by time or by signing out."""
+
+    code = "refused.session-expired"
+
+
+class BadToken(Refused):
+    """The API token is unknown, expired or revoked."""
+
+    code = "refused.bad-token"
+
+
+class LoginTaken(Refused):
+    """Another user has this login."""
+
+    code = "refused.login-taken"
+
+
+class WeakPassword(Refused):
+    """Shorter than 12 characters, or the login itself."""
+
+    code = "refused.weak-password"
+
+
+class UnknownUser(Refused):
+    """No user has this login."""
+
+    code = "refused.unknown-user"
+
+
+def all_codes() -> tuple[str, ...]:
+    """Every code of this module, for the reference."""
+    return tuple(sorted(c.code for c in globals().values() if isinstance(c, type) and issubclass(c, ImiError)))
