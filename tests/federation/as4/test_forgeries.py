@@ -186,6 +186,19 @@ def test_references_to_what_is_not_there_are_refused(pair):
             verify_soap(pair, built, soap)
 
 
+@pytest.mark.parametrize("number", [0, 1, 2])
+@pytest.mark.parametrize("change", [{"transform": "urn:mine"}, {"digest_method": "urn:mine"}])
+def test_another_transform_or_digest_is_refused_though_signed(pair, number, change):
+    built = pair.build()
+
+    def changed(found):
+        found[number] = replace(found[number], **change)
+        return found
+
+    with pytest.raises(as4.PolicyBroken, match="transform or digest"):
+        verify_soap(pair, built, resigned(pair, built, changed))
+
+
 def test_a_reference_that_occurs_twice_is_refused(pair):
     built = pair.build()
     with pytest.raises(as4.PolicyBroken):
@@ -380,6 +393,33 @@ def test_one_unencrypted_part_among_encrypted_ones_is_refused(pair):
         verify_soap(pair, built, built.soap.replace(data, b"").replace(listed, b""))
     with pytest.raises(as4.BadEnvelope):
         verify_soap(pair, built, built.soap.replace(data, b""))
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "refusal"),
+    [
+        (names.ATTACHMENT_CONTENT_ONLY, "urn:complete", as4.PolicyBroken),
+        (names.ATTACHMENT_CIPHERTEXT, "urn:other", as4.PolicyBroken),
+        ('<wsse:Reference URI="#EK-', '<wsse:Reference URI="#KE-', as4.BadEnvelope),
+        ('DataReference URI="#ED-', 'DataReference URI="#DE-', as4.BadEnvelope),
+        ('CipherReference URI="cid:', 'CipherReference URI="http:', as4.PolicyBroken),
+        ("<xenc:CipherValue>", "<xenc:CipherValue>!", as4.BadEnvelope),
+        ("<xenc:CipherValue>", "<xenc:CipherValue><x/>", as4.BadEnvelope),
+    ],
+)
+def test_another_form_of_encryption_is_refused(pair, old, new, refusal):
+    with pytest.raises(refusal):
+        altered(pair, old.encode(), new.encode())
+
+
+def test_a_content_key_of_another_length_is_refused(pair):
+    built = pair.build()
+    key = part(rb"<xenc:EncryptedKey .*</xenc:EncryptedKey>", built.soap)
+    reference = tokens.write_ski_reference(pair.si.decrypter.certificate)
+    longer = as4.COMMON.wrap(pair.si.decrypter.certificate, bytes(32), reference, os.urandom).encode()
+    changed = re.sub(rb"<xenc:EncryptionMethod .*</xenc:CipherData>", lambda _: longer, key)
+    with pytest.raises(as4.FailedDecryption, match="length"):
+        altered(pair, key, changed, built)
 
 
 def test_swapped_parts_are_refused(pair):

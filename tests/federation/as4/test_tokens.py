@@ -93,6 +93,11 @@ def test_each_form_naming_another_certificate_is_refused(pair, form):
         verify(pair, signed_with(pair, FORMS[form](Side("AT").signer.certificate)))
 
 
+def test_the_same_serial_number_of_another_issuer_is_refused(pair):
+    with pytest.raises(as4.BadSignature):
+        verify(pair, signed_with(pair, issuer_serial(pair.at.signer.certificate, "CN=Other CA")))
+
+
 @pytest.mark.parametrize("form", NOWHERE)
 def test_a_form_that_leads_nowhere_is_refused(pair, form):
     with pytest.raises(as4.BadEnvelope):
