@@ -1,0 +1,101 @@
+"""What a State says of its nodes: the targets `nodes/<State>/index.json`, `<node>.json` and `crl.pem`."""
+
+from __future__ import annotations
+
+from typing import Annotated, Final, Literal
+
+from cryptography import x509
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
+
+from pki.errors import BadTrustList
+
+MAX_ENTRY_BYTES: Final = 256 * 1024
+
+Node = Annotated[str, StringConstraints(pattern=r"^[A-Z]{2}(-[A-Z0-9]{1,8})?$")]
+StateCode = Annotated[str, StringConstraints(pattern=r"^[A-Z]{2}$")]
+Url = Annotated[str, StringConstraints(pattern=r"^https://[^\s?#]{1,300}[^/\s?#]$")]
+Pem = Annotated[str, StringConstraints(max_length=8192)]
+
+
+class _Model(BaseModel):
+    model_config = ConfigDict(extra="ignore", frozen=True)  # a later version may say more; what we know stays as strict
+
+
+class LogEntry(_Model):
+    """One directory log: its Ed25519 key (raw, Base64) and the one node that may serve it."""
+
+    public_key: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9+/]{43}=$")]
+    host: Node
+
+
+class NodeEntry(_Model):
+    """One node, or a hosted State, which has logs and nothing else."""
+
+    format: Literal[1] = 1
+    node: Node
+    state: StateCode
+    name: dict[str, Annotated[str, StringConstraints(max_length=200)]]  # language -> name
+    federation: Url | None = None  # base address of its door for other nodes
+    state_ca: Pem
+    signing: tuple[Pem, ...] = ()  # newest first; retired ones stay four years, late joiners verify with them
+    encryption: tuple[Pem, ...] = ()  # newest first
+    suites: tuple[str, ...] = ()  # AS4 suites it reads, preferred first
+    protocols: tuple[str, ...] = ("imi/1",)
+    features: tuple[str, ...] = ()
+    logs: dict[Annotated[str, StringConstraints(pattern=r"^[a-z-]{1,40}$")], LogEntry] = Field(default_factory=dict)
+
+    @property
+    def is_hosted(self) -> bool:
+        """Whether this State has no node of its own."""
+        return self.federation is None
+
+
+class StateIndex(_Model):
+    """The nodes of one State: python-tuf cannot list the targets of a delegation."""
+
+    format: Literal[1] = 1
+    state: StateCode
+    nodes: tuple[Node, ...]
+
+
+def read_entry(data: bytes, state: str, node: str) -> NodeEntry:
+    """A node's entry from a verified target.
+
+    Raises:
+        BadTrustList: malformed, or it speaks of another node or State than its path.
+    """
+    try:
+        entry = NodeEntry.model_validate_json(data)
+        for text in (entry.state_ca, *entry.signing, *entry.encryption):
+            x509.load_pem_x509_certificate(text.encode())
+    except (ValidationError, ValueError) as error:
+        raise BadTrustList(f"the entry of {node} is malformed") from error
+    if (entry.state, entry.node) != (state, node) or node[:2] != state:
+        raise BadTrustList(f"the entry of {node} speaks of {entry.node}")
+    return entry
+
+
+def read_index(data: bytes, state: str) -> StateIndex:
+    """A State's index from a verified target. Raises BadTrustList."""
+    try:
+        index = StateIndex.model_validate_json(data)
+    except ValidationError as error:
+        raise BadTrustList(f"the index of {state} is malformed") from error
+    if index.state != state or any(node[:2] != state for node in index.nodes):
+        raise BadTrustList(f"the index of {state} speaks of another State")
+    return index
+
+
+def entry_path(state: str, node: str) -> str:
+    """Target path of a node's entry."""
+    return f"nodes/{state}/{node}.json"
+
+
+def index_path(state: str) -> str:
+    """Target path of a State's index."""
+    return f"nodes/{state}/index.json"
+
+
+def crl_path(state: str) -> str:
+    """Target path of a State's revocation list."""
+    return f"nodes/{state}/crl.pem"
