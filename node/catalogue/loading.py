@@ -159,9 +159,11 @@ def _edition(folder: Path, files: Mapping[str, bytes], faults: list[DefinitionFa
 
 def _lacking(folder: Path, definitions: Definitions) -> Iterator[DefinitionFault]:
     """Texts missing in one of 24 languages, for procedures that say they are complete; a warning for drafts."""
+    drafts = sorted({procedure.id for procedure in definitions.procedures.values() if procedure.texts == "draft"})
+    if drafts:
+        log.info("procedures with draft texts", procedures=drafts)
     for key, procedure in definitions.procedures.items():
         if procedure.texts == "draft":
-            log.info("procedure has draft texts", procedure=procedure.id, version=procedure.version)
             continue
         document = definitions.sources[key].procedure[0]
         wanted = text_keys(procedure, definitions.lists)

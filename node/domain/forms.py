@@ -112,10 +112,8 @@ def by_type(field: Field, value: object, *, answer: bool = False) -> Mapping[str
 
 
 def documents(content: Content) -> Iterator[Mapping[str, object]]:
-    """Every document reference in a content."""
-    for fields in content.values():
-        for value in fields.values():
-            yield from _documents(value)
+    """Every document reference in a content, also in a malformed one."""
+    yield from _documents(content)
 
 
 def _documents(value: object) -> Iterator[Mapping[str, object]]:

@@ -169,11 +169,12 @@ def _used_forms(shelf: _Shelf, file: ProcedureFile) -> dict[str, tuple[Document,
 
 
 def _name_missing(shelf: _Shelf, document: Document, file: ProcedureFile) -> None:
-    wanted = [("workflows", file.workflow, "workflow"), ("questions", file.questions, "questions")]
-    wanted += [("forms", name, "forms") for names in file.forms.values() for name in names]
-    for kind, name, key in wanted:
+    wanted: list[tuple[str, str, tuple[str, ...]]]
+    wanted = [("workflows", file.workflow, ("workflow",)), ("questions", file.questions, ("questions",))]
+    wanted += [("forms", name, ("forms", slot)) for slot, names in file.forms.items() for name in names]
+    for kind, name, place in wanted:
         if name and (kind, name) not in shelf.models:
-            shelf.faults.append(document.fault(f"no usable file {kind}/{name}.toml", key))
+            shelf.faults.append(document.fault(f"no usable file {kind}/{name}.toml", *place))
 
 
 def _procedure(

@@ -43,7 +43,8 @@ def load(folder: Path) -> Definitions:
 def _beside(name: str) -> ModuleType:
     """A helper module of this folder: tests are no package."""
     spec = importlib.util.spec_from_file_location(f"domain_{name}", Path(__file__).with_name(f"{name}.py"))
-    assert spec and spec.loader
+    assert spec is not None
+    assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     sys.modules[spec.name] = module
     spec.loader.exec_module(module)

@@ -285,10 +285,10 @@ class World:
                 continue
             named_by_us = any(HOME.get(a) == node.name for a in namers)
             for event in list(node.events.values()):
-                if self._may_travel(node, event, party) and (named_by_us or HOME[event.author] == node.name):
+                if self._may_travel(event, party) and (named_by_us or HOME[event.author] == node.name):
                     self._queue(node, there, event, parts_of[party])
 
-    def _may_travel(self, node: Node, event: Event, party: AuthorityId) -> bool:
+    def _may_travel(self, event: Event, party: AuthorityId) -> bool:
         if event.scope == "case":
             return True
         return event.scope == "state" and state_of(party) == event.state

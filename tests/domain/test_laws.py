@@ -263,6 +263,11 @@ def readable_by_all(procedure, view, authority, *, carried=False) -> frozenset:
 )
 def test_a_planted_fault_is_found(fault, planted, definitions, simulation):
     procedure, calendars = definitions["shipped services/alert"]
-    with pytest.raises(AssertionError):
+    laws = simulation.Laws(**planted)
+
+    def run() -> None:
         for target in ("withdraw", "broadcast-directly", "add-information"):
-            try_laws(simulation, procedure, calendars, examples=30, target=target, laws=simulation.Laws(**planted))
+            try_laws(simulation, procedure, calendars, examples=30, target=target, laws=laws)
+
+    with pytest.raises(AssertionError):
+        run()
