@@ -75,40 +75,41 @@ def decrypt(verified: Verified, keys: Sequence[Decrypter]) -> Decrypted:
 Octets = dict[str, tuple[str, bytes]]  # by Content-ID: media type of the attached octets, and the octets
 
 
-def _security(verified: Verified) -> etree._Element:
-    security = verified.header.envelope.security
-    assert security is not None  # verified
-    return security
-
-
 def _nothing(verified: Verified) -> Octets:
     for name in ("EncryptedKey", "EncryptedData"):
-        if reading.all_children(_security(verified), names.XENC, name):
+        if verified.header.envelope.secured_by(names.XENC, name):
             raise BadEnvelope("encryption without parts")
     return {}
 
 
 def _decrypt_all(verified: Verified, keys: Sequence[Decrypter]) -> Octets:
-    encrypted_key = reading.optional_child(_security(verified), names.XENC, "EncryptedKey")
-    if encrypted_key is None:
-        raise PolicyBroken("not encrypted")
-    elements = reading.all_children(_security(verified), names.XENC, "EncryptedData")
+    encrypted_key = _encrypted_key(verified)
+    elements = verified.header.envelope.secured_by(names.XENC, "EncryptedData")
     _check_listed(encrypted_key, elements)
     parts = [_encrypted_part(element, encrypted_key) for element in elements]
     named = [part.content_id for part in parts]
     if sorted(named) != sorted(verified.package.attachments):
         raise PolicyBroken("not every part is encrypted, or one is twice")
-    key = _choose(encrypted_key, verified, keys)
-    cipher = AESGCM(verified.agreement.suite.unwrap(encrypted_key, key))
+    wrapped = verified.agreement.suite.read_key(encrypted_key)
+    cipher = AESGCM(wrapped.unwrap(_choose(wrapped.recipient, verified, keys)))
     return {
         part.content_id: (part.media_type, _open(cipher, verified.package.attachments[part.content_id].content))
         for part in parts
     }
 
 
+def _encrypted_key(verified: Verified) -> etree._Element:
+    found = verified.header.envelope.secured_by(names.XENC, "EncryptedKey")
+    if not found:
+        raise PolicyBroken("not encrypted")
+    if len(found) > 1:
+        raise BadEnvelope("several encrypted keys")
+    return found[0]
+
+
 def _check_listed(encrypted_key: etree._Element, elements: Sequence[etree._Element]) -> None:
     listed = reading.only_child(encrypted_key, names.XENC, "ReferenceList")
-    uris = [child.get("URI", "") for child in reading.children(listed)]
+    uris = [child.get("URI", "") for child in listed]
     if sorted(uris) != sorted("#" + element.get("Id", "") for element in elements):
         raise BadEnvelope("the key's reference list does not name the encrypted parts")
 
@@ -123,7 +124,7 @@ def _encrypted_part(element: etree._Element, encrypted_key: etree._Element) -> _
     _check_key_reference(found.get(f"{{{names.DS}}}KeyInfo"), encrypted_key)
     data = reading.need(found, names.XENC, "CipherData")
     cipher = reading.only_child(data, names.XENC, "CipherReference")
-    transforms = list(reading.children(reading.only_child(cipher, names.XENC, "Transforms")))
+    transforms = reading.only_child(cipher, names.XENC, "Transforms")
     if [reading.algorithm(transform) for transform in transforms] != [names.ATTACHMENT_CIPHERTEXT]:
         raise PolicyBroken("a cipher reference with other transforms")
     return _EncryptedPart(
@@ -141,10 +142,9 @@ def _check_key_reference(info: etree._Element | None, encrypted_key: etree._Elem
             raise BadEnvelope("a part is encrypted with a key that is not in the message")
 
 
-def _choose(encrypted_key: etree._Element, verified: Verified, keys: Sequence[Decrypter]) -> Decrypter:
+def _choose(recipient: etree._Element, verified: Verified, keys: Sequence[Decrypter]) -> Decrypter:
     """Which of our keys: during a rotation the old and the new one are both in use."""
-    holder = verified.agreement.suite.recipient_reference(encrypted_key)
-    named = tokens.matcher(holder, verified.header.envelope.identified)
+    named = tokens.matcher(recipient, verified.header.envelope.identified)
     for key in keys:
         if _is_for(key.certificate, named):
             return key

@@ -5,9 +5,10 @@ Source: SOAP 1.2; ebMS 3.0 Core section 5.2; eDelivery AS4 2.0 (one message unit
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from typing import NamedTuple
 
 from lxml import etree
 
@@ -16,13 +17,16 @@ from node.federation.as4.errors import BadEnvelope, ExternalPayload, PartsDiffer
 from node.federation.as4.model import Limits
 
 _MUST_UNDERSTAND = f"{{{names.ENV}}}mustUnderstand"
+_ROLE, _RELAY = f"{{{names.ENV}}}role", f"{{{names.ENV}}}relay"
+_MESSAGING, _SECURITY = f"{{{names.EB}}}Messaging", f"{{{names.WSSE}}}Security"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Envelope:
     """The elements at their fixed places; `unit` is the UserMessage or SignalMessage.
 
-    `identified` holds what a reference may lead to: Messaging, Body and the children of Security, by identifier.
+    `secured` are the children of Security; `identified` holds what a reference may lead to: Messaging, Body and
+    those, by identifier.
     """
 
     messaging: etree._Element
@@ -30,6 +34,12 @@ class Envelope:
     security: etree._Element | None
     body: etree._Element
     identified: Mapping[str, etree._Element]
+    secured: Sequence[etree._Element]
+
+    def secured_by(self, namespace: str, name: str) -> list[etree._Element]:
+        """The children of Security of this name."""
+        tag = f"{{{namespace}}}{name}"
+        return [element for element in self.secured if element.tag == tag]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,16 +89,20 @@ def parse_soap(package: mime.Package, limits: Limits) -> Header:
     envelope = parse_envelope(package.soap, limits)
     if envelope.unit.tag != f"{{{names.EB}}}UserMessage":
         raise UnexpectedUnit("a signal where a user message must come")
-    if len(envelope.body) or (envelope.body.text or "").strip():
-        raise BadEnvelope("a payload in the SOAP body", message_id=_message_id(envelope.unit))
-    message_id = _message_id(envelope.unit)
+    info = read_info(envelope.unit)
     try:
-        header = _header(envelope, message_id, limits)
+        _check_empty(envelope.body)
+        header = _header(envelope, info, limits)
         _check_attached(header, package)
     except (BadEnvelope, ExternalPayload, PartsDiffer, TooLarge) as error:
-        error.message_id = message_id
+        error.message_id = info.message_id
         raise
     return header
+
+
+def _check_empty(body: etree._Element) -> None:
+    if len(body) or (body.text or "").strip():
+        raise BadEnvelope("a payload in the SOAP body")
 
 
 def parse_envelope(soap: bytes, limits: Limits) -> Envelope:
@@ -101,6 +115,7 @@ def parse_envelope(soap: bytes, limits: Limits) -> Envelope:
     reading.check_identifiers(root)
     header, body = _two(root)
     messaging, security = _header_blocks(header)
+    secured = [] if security is None else list(security)
     units = list(reading.children(messaging))
     if len(units) != 1:
         raise BadEnvelope("not exactly one message unit")
@@ -109,7 +124,8 @@ def parse_envelope(soap: bytes, limits: Limits) -> Envelope:
         unit=units[0],
         security=security,
         body=body,
-        identified=reading.by_identifier([messaging, body, *([] if security is None else security)]),
+        identified=reading.by_identifier([messaging, body, *secured]),
+        secured=secured,
     )
 
 
@@ -121,27 +137,39 @@ def _two(root: etree._Element) -> tuple[etree._Element, etree._Element]:
 
 
 def _header_blocks(header: etree._Element) -> tuple[etree._Element, etree._Element | None]:
-    messaging = reading.only_child(header, names.EB, "Messaging")
-    security = reading.optional_child(header, names.WSSE, "Security")
+    messaging: etree._Element | None = None
+    security: etree._Element | None = None
     for block in reading.children(header):
-        if block is messaging or block is security:
-            if any(block.get(f"{{{names.ENV}}}{name}") is not None for name in ("role", "relay")):
-                raise BadEnvelope("a header block meant for another SOAP node")
-        elif block.get(_MUST_UNDERSTAND, "false") not in ("false", "0"):
-            raise BadEnvelope("a header block that must be understood and is not")
+        if block.tag == _MESSAGING and messaging is None:
+            messaging = block
+        elif block.tag == _SECURITY and security is None:
+            security = block
+        elif block.tag in (_MESSAGING, _SECURITY) or block.get(_MUST_UNDERSTAND, "false") not in ("false", "0"):
+            raise BadEnvelope("a repeated header block, or one that must be understood and is not")
+        if block.get(_ROLE) is not None or block.get(_RELAY) is not None:
+            raise BadEnvelope("a header block meant for another SOAP node")
+    if messaging is None:
+        raise BadEnvelope("no eb:Messaging")
     return messaging, security
 
 
-def _message_id(unit: etree._Element) -> str:
-    info = reading.only_child(unit, names.EB, "MessageInfo")
-    return reading.content(reading.only_child(info, names.EB, "MessageId"), limit=512)
+class Info(NamedTuple):
+    """What every message unit says of itself."""
+
+    message_id: str
+    ref_to_message_id: str | None
+    timestamp: datetime
 
 
-def read_info(unit: etree._Element) -> tuple[str, str | None, datetime]:
-    """MessageId, RefToMessageId and Timestamp of a message unit. Raises BadEnvelope."""
+def read_info(unit: etree._Element) -> Info:
+    """The MessageInfo of a message unit. Raises BadEnvelope."""
     info = reading.fields(reading.only_child(unit, names.EB, "MessageInfo"))
     message_id = reading.content(reading.need(info, names.EB, "MessageId"), limit=512)
-    return message_id, _optional_text(info, "RefToMessageId"), _timestamp(_text(info, "Timestamp"))
+    try:
+        return Info(message_id, _optional_text(info, "RefToMessageId"), _timestamp(_text(info, "Timestamp")))
+    except BadEnvelope as error:
+        error.message_id = message_id
+        raise
 
 
 def _timestamp(value: str) -> datetime:
@@ -157,16 +185,15 @@ def _timestamp(value: str) -> datetime:
         raise BadEnvelope("the timestamp is out of range") from error
 
 
-def _header(envelope: Envelope, message_id: str, limits: Limits) -> Header:
+def _header(envelope: Envelope, info: Info, limits: Limits) -> Header:
     unit = reading.fields(envelope.unit)
-    _, reference, timestamp = read_info(envelope.unit)
     parties = reading.fields(reading.need(unit, names.EB, "PartyInfo"))
     about = reading.fields(reading.need(unit, names.EB, "CollaborationInfo"))
     service = reading.need(about, names.EB, "Service")
     return Header(
-        message_id=message_id,
-        ref_to_message_id=reference,
-        timestamp=timestamp,
+        message_id=info.message_id,
+        ref_to_message_id=info.ref_to_message_id,
+        timestamp=info.timestamp,
         sender=_party(reading.need(parties, names.EB, "From")),
         recipient=_party(reading.need(parties, names.EB, "To")),
         agreement_ref=_optional_text(about, "AgreementRef"),

@@ -26,6 +26,8 @@ _MAX_PART_HEADERS = 8192
 _TOKEN = r"[!#$%&'*+.^_`|~0-9A-Za-z-]+"  # noqa: S105 - RFC 9110 grammar
 _MEDIA_TYPE = re.compile(rf"\s*({_TOKEN}/{_TOKEN})\s*")
 _PARAMETER = re.compile(rf';\s*({_TOKEN})\s*=\s*(?:({_TOKEN})|"((?:[^"\\\r\n]|\\.)*)")\s*')
+_PARAMETERS = re.compile(rf'(?:;\s*{_TOKEN}\s*=\s*(?:{_TOKEN}|"(?:[^"\\\r\n]|\\.)*")\s*)*')
+_QUOTED_PAIR = re.compile(r"\\(.)")
 _BOUNDARY = re.compile(r"[0-9A-Za-z'()+_,./:=? -]{0,69}[0-9A-Za-z'()+_,./:=?-]")
 _HEADERS = re.compile(rf"{_TOKEN}:[\t\x20-\x7e\x80-\xff]*(?:\r\n{_TOKEN}:[\t\x20-\x7e\x80-\xff]*)*")
 _FOLD = re.compile(r"\r\n[ \t]+")
@@ -98,17 +100,13 @@ def parse_content_type(value: str) -> tuple[str, dict[str, str]]:
     head = _MEDIA_TYPE.match(value)
     if head is None:
         raise BrokenMime("no content type")
+    if not _PARAMETERS.fullmatch(value, head.end()):
+        raise BrokenMime("the content type's parameters are malformed")
     parameters: dict[str, str] = {}
-    position = head.end()
-    while position < len(value):
-        found = _PARAMETER.match(value, position)
-        if found is None:
-            raise BrokenMime("the content type's parameters are malformed")
-        name = found[1].lower()
-        if name in parameters:
+    for name, token, quoted in _PARAMETER.findall(value, head.end()):
+        if name.lower() in parameters:
             raise BrokenMime("a content type parameter occurs twice")
-        parameters[name] = found[2] if found[2] is not None else re.sub(r"\\(.)", r"\1", found[3])
-        position = found.end()
+        parameters[name.lower()] = token or _QUOTED_PAIR.sub(r"\1", quoted)
     return head[1].lower(), parameters
 
 

@@ -7,7 +7,6 @@ is bounded and every identifier is unique, so that a signed element cannot be wr
 
 from __future__ import annotations
 
-import base64
 import binascii
 import re
 from collections.abc import Iterable, Iterator
@@ -129,7 +128,7 @@ def binary(element: etree._Element) -> bytes:
     if len(element):
         raise BadEnvelope(f"{local_name(element)} is no text")
     try:
-        return base64.b64decode("".join(value.split()), validate=True)
+        return binascii.a2b_base64("".join(value.split()), strict_mode=True)
     except (binascii.Error, ValueError) as error:
         raise BadEnvelope(f"{local_name(element)} is not Base64") from error
 

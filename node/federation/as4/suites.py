@@ -36,6 +36,19 @@ CONTENT_KEY_BYTES = 16
 _SPKI_X25519 = bytes.fromhex("302a300506032b656e032100")  # SubjectPublicKeyInfo of RFC 8410, without the 32 key bytes
 
 
+class WrappedKey(Protocol):
+    """A content key as a message carries it."""
+
+    @property
+    def recipient(self) -> etree._Element:
+        """The element that names the recipient's certificate."""
+        ...
+
+    def unwrap(self, key: Decrypter) -> bytes:
+        """The content key. Raises FailedDecryption."""
+        ...
+
+
 class Suite(Protocol):
     """How messages under an agreement are signed and their content keys wrapped."""
 
@@ -60,12 +73,8 @@ class Suite(Protocol):
         """
         ...
 
-    def recipient_reference(self, encrypted_key: etree._Element) -> etree._Element:
-        """The element that names the recipient's certificate. Raises PolicyBroken if algorithms differ."""
-        ...
-
-    def unwrap(self, encrypted_key: etree._Element, key: Decrypter) -> bytes:
-        """The content key. Raises FailedDecryption, or PolicyBroken if algorithms differ."""
+    def read_key(self, encrypted_key: etree._Element) -> WrappedKey:
+        """The wrapped content key. Raises PolicyBroken if algorithms are not those of the suite, or BadEnvelope."""
         ...
 
 
@@ -93,22 +102,40 @@ class CommonSuite:
             salt=b64(salt), originator=b64(_SPKI_X25519 + public), recipient=recipient, wrapped=b64(wrapped)
         )
 
-    def recipient_reference(self, encrypted_key: etree._Element) -> etree._Element:
-        _expect(only_child(encrypted_key, names.XENC, "EncryptionMethod"), names.KW_AES128)
-        return only_child(_agreement(encrypted_key), names.XENC, "RecipientKeyInfo")
+    def read_key(self, encrypted_key: etree._Element) -> WrappedKey:
+        found = fields(encrypted_key)
+        _expect(need(found, names.XENC, "EncryptionMethod"), names.KW_AES128)
+        agreement = only_child(need(found, names.DS, "KeyInfo"), names.XENC, "AgreementMethod")
+        _expect(agreement, names.X25519)
+        agreed = fields(agreement)
+        salt, info = _derivation(need(agreed, names.XENC11, "KeyDerivationMethod"))
+        originator = only_child(need(agreed, names.XENC, "OriginatorKeyInfo"), names.DSIG11, "DEREncodedKeyValue")
+        value = only_child(need(found, names.XENC, "CipherData"), names.XENC, "CipherValue")
+        return AgreedKey(
+            recipient=need(agreed, names.XENC, "RecipientKeyInfo"),
+            originator=binary(originator),
+            salt=salt,
+            info=info,
+            wrapped=binary(value),
+        )
 
-    def unwrap(self, encrypted_key: etree._Element, key: Decrypter) -> bytes:
-        agreement = fields(_agreement(encrypted_key))
-        salt, info = _derivation(need(agreement, names.XENC11, "KeyDerivationMethod"))
-        originator = need(agreement, names.XENC, "OriginatorKeyInfo")
-        spki = binary(only_child(originator, names.DSIG11, "DEREncodedKeyValue"))
-        cipher = only_child(encrypted_key, names.XENC, "CipherData")
-        wrapped = binary(only_child(cipher, names.XENC, "CipherValue"))
-        if not spki.startswith(_SPKI_X25519) or len(spki) != len(_SPKI_X25519) + 32:
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AgreedKey:
+    """A content key under a key that was agreed with X25519; `originator` is the sender's SubjectPublicKeyInfo."""
+
+    recipient: etree._Element
+    originator: bytes
+    salt: bytes
+    info: bytes
+    wrapped: bytes
+
+    def unwrap(self, key: Decrypter) -> bytes:
+        if not self.originator.startswith(_SPKI_X25519) or len(self.originator) != len(_SPKI_X25519) + 32:
             raise FailedDecryption("the originator's key is no X25519 key")
         try:
-            secret = key.exchange(X25519PublicKey.from_public_bytes(spki[-32:]))
-            content_key = aes_key_unwrap(_derive(secret, salt, info), wrapped)
+            secret = key.exchange(X25519PublicKey.from_public_bytes(self.originator[-32:]))
+            content_key = aes_key_unwrap(_derive(secret, self.salt, self.info), self.wrapped)
         except (ValueError, InvalidUnwrap) as error:  # ValueError: an all-zero secret, or a wrong length
             raise FailedDecryption("the content key cannot be unwrapped") from error
         if len(content_key) != CONTENT_KEY_BYTES:
@@ -135,13 +162,6 @@ def _ephemeral(random: Random) -> tuple[X25519PrivateKey, bytes]:
 
 def _derive(secret: bytes, salt: bytes, info: bytes) -> bytes:
     return HKDF(algorithm=hashes.SHA256(), length=16, salt=salt, info=info).derive(secret)
-
-
-def _agreement(encrypted_key: etree._Element) -> etree._Element:
-    key_info = only_child(encrypted_key, names.DS, "KeyInfo")
-    agreement = only_child(key_info, names.XENC, "AgreementMethod")
-    _expect(agreement, names.X25519)
-    return agreement
 
 
 def _derivation(method: etree._Element) -> tuple[bytes, bytes]:

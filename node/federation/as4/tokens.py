@@ -29,16 +29,20 @@ def matcher(holder: etree._Element, identified: Mapping[str, etree._Element]) ->
 
     Raises BadEnvelope if the reference is none of the forms read here.
     """
-    reference = reading.optional_child(holder, names.WSSE, "SecurityTokenReference")
-    data = reading.optional_child(holder if reference is None else reference, names.DS, "X509Data")
-    if data is not None:
-        return _by_x509_data(data)
-    if reference is None:
-        raise BadEnvelope("a key without reference")
-    direct = reading.optional_child(reference, names.WSSE, "Reference")
-    if direct is not None:
-        return _by_token(direct, identified)
-    return _by_identifier(reading.only_child(reference, names.WSSE, "KeyIdentifier"))
+    found = reading.fields(holder)
+    reference = found.get(f"{{{names.WSSE}}}SecurityTokenReference")
+    if reference is not None:
+        found = reading.fields(reference)
+    if len(found) != 1:
+        raise BadEnvelope("a key without exactly one reference")
+    ((tag, element),) = found.items()
+    if tag == f"{{{names.DS}}}X509Data":
+        return _by_x509_data(element)
+    if tag == f"{{{names.WSSE}}}Reference":
+        return _by_token(element, identified)
+    if tag == f"{{{names.WSSE}}}KeyIdentifier":
+        return _by_identifier(element)
+    raise BadEnvelope("an unknown kind of key reference")
 
 
 def _by_token(reference: etree._Element, identified: Mapping[str, etree._Element]) -> Matcher:

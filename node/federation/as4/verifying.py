@@ -30,6 +30,7 @@ _SECURITY_CHILDREN = {
     f"{{{names.DS}}}Signature",
     f"{{{names.WSU}}}Timestamp",
 }
+_TRANSFORM = f"{{{names.DS}}}Transform"
 _INCLUSIVE = f"{{{names.EXC_C14N}}}InclusiveNamespaces"
 
 
@@ -101,12 +102,14 @@ def verify_envelope(
 def _signature(envelope: Envelope) -> etree._Element:
     if envelope.security is None:
         raise PolicyBroken("not signed: no security header")
-    if any(child.tag not in _SECURITY_CHILDREN for child in reading.children(envelope.security)):
+    if any(child.tag not in _SECURITY_CHILDREN for child in envelope.secured):
         raise PolicyBroken("the security header holds more than the profile allows")
-    signature = reading.optional_child(envelope.security, names.DS, "Signature")
-    if signature is None:
+    signatures = envelope.secured_by(names.DS, "Signature")
+    if not signatures:
         raise PolicyBroken("not signed")
-    return signature
+    if len(signatures) > 1:
+        raise BadEnvelope("several signatures")
+    return signatures[0]
 
 
 def _certificate(key_info: etree._Element, envelope: Envelope, agreement: Agreement, at: datetime) -> x509.Certificate:
@@ -122,15 +125,16 @@ def _certificate(key_info: etree._Element, envelope: Envelope, agreement: Agreem
 def read_reference(element: etree._Element) -> Reference:
     """A `ds:Reference`. Raises BadEnvelope, or PolicyBroken if it is not one the profile allows."""
     found = reading.fields(element)
-    transforms = list(reading.children(reading.need(found, names.DS, "Transforms")))
-    if len(transforms) != 1 or transforms[0].tag != f"{{{names.DS}}}Transform":
+    transforms = reading.need(found, names.DS, "Transforms")
+    if len(transforms) != 1 or transforms[0].tag != _TRANSFORM:
         raise PolicyBroken("a reference without exactly one transform")
+    transform = transforms[0]
     reference = Reference(
         uri=element.get("URI", ""),
         digest=reading.binary(reading.need(found, names.DS, "DigestValue")),
-        transform=reading.algorithm(transforms[0]),
+        transform=reading.algorithm(transform),
         digest_method=reading.algorithm(reading.need(found, names.DS, "DigestMethod")),
-        prefixes=_prefixes(transforms[0]),
+        prefixes=_prefixes(transform),
     )
     wanted = names.ATTACHMENT_SIGNATURE if reference.uri.startswith("cid:") else names.EXC_C14N
     if (reference.transform, reference.digest_method) != (wanted, names.SHA256):
@@ -146,12 +150,11 @@ def _c14n_prefixes(method: etree._Element) -> tuple[str, ...]:
 
 def _prefixes(method: etree._Element) -> tuple[str, ...]:
     """The PrefixList of `ec:InclusiveNamespaces`, the one child a transform may have (WSS4J writes it)."""
-    children = list(reading.children(method))
-    if not children:
+    if not len(method):
         return ()
-    if len(children) > 1 or children[0].tag != _INCLUSIVE:
+    if len(method) > 1 or method[0].tag != _INCLUSIVE:
         raise PolicyBroken("a transform with unknown parameters")
-    prefixes = tuple(children[0].get("PrefixList", "").split())
+    prefixes = tuple(method[0].get("PrefixList", "").split())
     if len(prefixes) > _MAX_PREFIXES:
         raise PolicyBroken("too many inclusive prefixes")
     return prefixes
