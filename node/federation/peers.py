@@ -1,0 +1,201 @@
+"""Who is a peer, with which keys, now: one snapshot of the trust list, replaced whole.
+
+Everything that speaks to the outside asks here, at every request: a peer that leaves the list is out at once, on open
+connections too. A certificate's verification is remembered until the list changes or the certificate ends.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import threading
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import Final, Literal
+
+from cryptography import x509
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+
+from node.errors import PeerError, Unavailable
+from node.ids import NodeId, State
+from pki.errors import Untrusted
+from pki.profiles import node_of
+from pki.verification import verify_chain
+
+STALE_FOR: Final = timedelta(days=14)
+_KEEP_VERDICT: Final = timedelta(minutes=10)
+
+Freshness = Literal["fresh", "stale", "stopped"]
+
+
+class UnknownPeer(PeerError):
+    """The trust list has no such node."""
+
+    code = "peer.unknown"
+
+
+class UntrustedPeer(PeerError):
+    """A TLS certificate is not one of a listed node: foreign authority, revoked, expired, or no node's name in it."""
+
+    code = "peer.untrusted"
+
+
+class TrustListTooOld(Unavailable):
+    """The trust list could not be renewed for so long that this act has to wait."""
+
+    code = "unavailable.trust-list-too-old"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LogKey:
+    """The key a directory log is signed with, and the one node that may serve it."""
+
+    public_key: Ed25519PublicKey
+    host: NodeId
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Peer:
+    """A node as the trust list describes it; a hosted State has neither url nor certificates."""
+
+    node: NodeId
+    state: State
+    name: Mapping[str, str]
+    url: str | None
+    state_ca: x509.Certificate
+    crl: x509.CertificateRevocationList | None
+    signing: tuple[x509.Certificate, ...]  # newest first
+    encryption: tuple[x509.Certificate, ...]
+    suites: tuple[str, ...]
+    features: tuple[str, ...]
+    logs: Mapping[str, LogKey]  # collection -> key
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrustList:
+    """One verified reading. `versions` are those of the signed roles; `valid_until` the earliest of their ends."""
+
+    versions: Mapping[str, int]
+    read_at: datetime
+    valid_until: datetime
+    nodes: Mapping[NodeId, Peer] = field(default_factory=dict)
+
+    def freshness(self, at: datetime) -> Freshness:
+        """Fresh; stale for two weeks: known peers go on, nothing new is accepted; then stopped: nothing is sent."""
+        if at <= self.valid_until:
+            return "fresh"
+        return "stale" if at <= self.valid_until + STALE_FOR else "stopped"
+
+
+class Peers:
+    """The current trust list, for all threads."""
+
+    def __init__(
+        self, us: NodeId, trust: TrustList, *, now: Callable[[], datetime] = lambda: datetime.now(UTC)
+    ) -> None:
+        self.us = us
+        self._now = now
+        self._lock = threading.Lock()
+        self._listeners: list[Callable[[], None]] = []
+        self._trust = trust
+        self._by_fingerprint = _fingerprints(trust)
+        self._verdicts: dict[bytes, tuple[datetime, NodeId]] = {}
+
+    @property
+    def trust(self) -> TrustList:
+        """The list in force."""
+        return self._trust
+
+    @property
+    def freshness(self) -> Freshness:
+        """How old the list in force is."""
+        return self._trust.freshness(self._now())
+
+    def replace(self, trust: TrustList) -> None:
+        """Put a new list in force; listeners are told if it says anything new."""
+        changed = trust.versions != self._trust.versions
+        with self._lock:
+            self._trust = trust
+            self._by_fingerprint = _fingerprints(trust)
+            self._verdicts = {}
+        for listener in self._listeners if changed else ():
+            listener()
+
+    def on_change(self, listener: Callable[[], None]) -> None:
+        """Have `listener` called, on the thread that replaces the list, whenever it changes."""
+        self._listeners.append(listener)
+
+    def get(self, node: NodeId) -> Peer:
+        """The entry of a node. Raises UnknownPeer."""
+        try:
+            return self._trust.nodes[node]
+        except KeyError:
+            raise UnknownPeer(f"the trust list has no node {node}", node=node) from None
+
+    def all(self) -> tuple[Peer, ...]:
+        """Every entry, ours and hosted States' too."""
+        return tuple(self._trust.nodes.values())
+
+    def reachable(self) -> tuple[Peer, ...]:
+        """The other nodes that have a door."""
+        return tuple(peer for peer in self.all() if peer.url and peer.node != self.us)
+
+    def identify(self, certificate: bytes) -> Peer:
+        """Whose TLS certificate this is.
+
+        Args:
+            certificate: DER, from the connection.
+
+        Raises:
+            UntrustedPeer: no listed node's, or its State's authority does not vouch for it now.
+        """
+        now = self._now()
+        key = hashlib.sha256(certificate).digest()
+        known = self._verdicts.get(key)
+        if known and known[0] > now and known[1] in self._trust.nodes:
+            return self._trust.nodes[known[1]]
+        peer, until = self._verify(certificate, now)
+        with self._lock:
+            if peer.node in self._trust.nodes and self._trust.nodes[peer.node] is peer:
+                self._verdicts[key] = (until, peer.node)
+        return peer
+
+    def certificate_by_fingerprint(self, sha256: str) -> tuple[NodeId, x509.Certificate]:
+        """The signing certificate, retired ones too, with this SHA-256 (hex), and its node. Raises UnknownPeer."""
+        try:
+            return self._by_fingerprint[sha256]
+        except KeyError:
+            raise UnknownPeer(
+                "the trust list has no signing certificate with this digest", digest=sha256[:64]
+            ) from None
+
+    def check_may_send(self) -> None:
+        """Raises TrustListTooOld once the list is so old that a peer's keys may have been withdrawn long ago."""
+        if self.freshness == "stopped":
+            raise TrustListTooOld(
+                "the trust list is more than two weeks out of date: nothing is sent until it is renewed"
+            )
+
+    def _verify(self, der: bytes, now: datetime) -> tuple[Peer, datetime]:
+        try:
+            certificate = x509.load_der_x509_certificate(der)
+        except ValueError:
+            raise UntrustedPeer("not a certificate") from None
+        name = node_of(certificate)
+        peer = self._trust.nodes.get(NodeId(name))
+        if peer is None or peer.url is None:
+            raise UntrustedPeer(f"the trust list has no node {name[:12] or '(none named)'}", node=name[:12])
+        try:
+            verify_chain([certificate], [peer.state_ca], [peer.crl] if peer.crl is not None else [], at=now)
+        except Untrusted as error:
+            raise UntrustedPeer(f"certificate of {name}: {error}", node=name) from error
+        return peer, min(certificate.not_valid_after_utc, now + _KEEP_VERDICT)
+
+
+def _fingerprints(trust: TrustList) -> dict[str, tuple[NodeId, x509.Certificate]]:
+    return {
+        hashlib.sha256(certificate.public_bytes(serialization.Encoding.DER)).hexdigest(): (peer.node, certificate)
+        for peer in trust.nodes.values()
+        for certificate in peer.signing
+    }

@@ -1,0 +1,106 @@
+"""Mutual TLS 1.3 between nodes.
+
+OpenSSL checks a certificate against the States' authorities during the handshake; `Peers.identify` then says whose it
+is, and refuses what the trust list does not name or a revocation list withdraws. Both happen inside the handshake, so a
+refused stranger never reaches our code, and is seen in the log. The receiver asks `identify` again at each request.
+
+Anchors are only ever added to a running listener's context: one that has left the trust list opens no door, because
+`identify` decides.
+"""
+
+from __future__ import annotations
+
+import ssl
+from typing import Final
+
+import structlog
+from cryptography.hazmat.primitives import serialization
+from prometheus_client import Counter
+
+from node.errors import PeerError
+from node.federation.peers import Peer, Peers, UntrustedPeer
+from pki.node_keys import NodeKeys
+
+HANDSHAKE_SECONDS: Final = 10.0
+REFUSED = Counter("imi_tls_refused", "TLS handshakes refused, by side.", ["side"])
+
+log = structlog.get_logger()
+
+
+class _CheckedObject(ssl.SSLObject):
+    """A TLS connection whose handshake ends only after the peer is identified."""
+
+    def do_handshake(self) -> None:
+        context = self.context
+        assert isinstance(context, CheckedContext)
+        try:
+            super().do_handshake()
+        except (ssl.SSLWantReadError, ssl.SSLWantWriteError, ssl.SSLEOFError):
+            raise
+        except ssl.SSLError as error:
+            context.refused(
+                error.verify_message if isinstance(error, ssl.SSLCertVerificationError) else str(error.reason)
+            )
+            raise
+        try:
+            context.check(self.getpeercert(binary_form=True) or b"")
+        except PeerError as error:
+            context.refused(str(error))
+            raise ssl.SSLCertVerificationError(str(error)) from error
+
+
+class CheckedContext(ssl.SSLContext):
+    """TLS 1.3 only, certificates on both sides, no session tickets."""
+
+    sslobject_class = _CheckedObject
+    peers: Peers
+    expected: str = ""  # the node a client means to reach
+
+    def check(self, certificate: bytes) -> Peer:
+        """Whose certificate it is. Raises UntrustedPeer."""
+        peer = self.peers.identify(certificate)
+        if self.expected and peer.node != self.expected:
+            raise UntrustedPeer(f"{peer.node} answers where {self.expected} should", node=peer.node)
+        return peer
+
+    def refused(self, reason: str) -> None:
+        """Tell the operators of a handshake that failed."""
+        side = "client" if self.expected else "server"
+        REFUSED.labels(side).inc()
+        log.warning("tls handshake refused", side=side, expected=self.expected or None, reason=reason)
+
+
+def server_context(keys: NodeKeys, peers: Peers) -> CheckedContext:
+    """The context of our door for other nodes; call `add_anchors` when the trust list changes."""
+    context = _context(ssl.PROTOCOL_TLS_SERVER, keys, peers)
+    context.verify_mode = ssl.CERT_REQUIRED
+    context.num_tickets = 0
+    add_anchors(context, peers)
+    return context
+
+
+def client_context(keys: NodeKeys, peers: Peers, peer: Peer) -> CheckedContext:
+    """The context for connections to one peer: only its own State's authority is an anchor."""
+    context = _context(ssl.PROTOCOL_TLS_CLIENT, keys, peers)
+    context.expected = peer.node
+    context.load_verify_locations(cadata=_der(peer))
+    return context
+
+
+def add_anchors(context: CheckedContext, peers: Peers) -> None:
+    """Let the authorities of all listed States vouch in handshakes to come."""
+    for peer in {peer.state: peer for peer in peers.all()}.values():
+        context.load_verify_locations(cadata=_der(peer))
+
+
+def _der(peer: Peer) -> bytes:
+    return peer.state_ca.public_bytes(serialization.Encoding.DER)
+
+
+def _context(protocol: int, keys: NodeKeys, peers: Peers) -> CheckedContext:
+    context = CheckedContext(protocol)
+    context.minimum_version = ssl.TLSVersion.TLSv1_3
+    context.peers = peers
+    password = keys.passphrase or ""  # empty, not None: OpenSSL would ask on the terminal
+    context.load_cert_chain(keys.tls_certificate, keys.tls_key, password=password)
+    return context
