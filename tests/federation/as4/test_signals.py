@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
@@ -190,3 +191,12 @@ def test_what_peers_say_of_duplicates_is_understood(pair):
     assert replace(signal, code="EBMS:4001").says_duplicate
     assert replace(signal, description="already handled (this is a Duplicate)").says_duplicate
     assert not replace(signal, code="EBMS:0001", description="duplicate").says_duplicate
+
+
+def test_every_error_is_documented():
+    page = (Path(__file__).parents[3] / "docs/reference/wire-format.md").read_text(encoding="utf-8")
+    rows = [line for line in page.splitlines() if line.startswith("| EBMS:")]
+    for kind in every_error():
+        row = next(row for row in rows if f"| {kind.ebms.code} |" in row)
+        assert f"`{kind.code}`" in row
+        assert f"| {kind.ebms.name} |" in row

@@ -5,6 +5,8 @@ from __future__ import annotations
 import datetime as dt
 import hashlib
 import json
+import mmap
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -116,3 +118,21 @@ def test_our_own_form_stays_what_it_is():
     built = our_example()
     entity_bytes = f"Content-Type: {built.content_type}\r\n\r\n".encode() + built.body
     assert entity_bytes == (VECTORS / "ours.http").read_bytes()
+
+
+def test_our_own_form_is_read_from_a_spool_file_too():
+    content_type, _ = entity("ours.http")
+    head = len(f"Content-Type: {content_type}\r\n\r\n")
+    agreed = agreement("c3", "c2", "keys/c2_ed25519.key")
+    with (VECTORS / "ours.http").open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as mapped:
+        assert mapped.find(b"--=_") == head
+        with tempfile.TemporaryFile() as spool:
+            spool.write(mapped[head:])
+            spool.flush()
+            body = mmap.mmap(spool.fileno(), 0, access=mmap.ACCESS_READ)
+            package = as4.unpack(content_type, body, agreed.limits)
+            verified = as4.verify(package, as4.parse_soap(package, agreed.limits), agreed, at=AT)
+            message = as4.decompress(as4.decrypt(verified, [Key("keys/c3_x25519.key")]))
+    assert [part.mime_type for part in message.parts] == ["application/json", "application/xml"]
+    assert message.parts[0].content == b'{"uncompressed": true}'
+    assert message.properties == {"originalSender": "C1 & <sons>", "finalRecipient": "C4"}
