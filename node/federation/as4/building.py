@@ -17,6 +17,7 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from node.federation.as4 import mime, names, payload, tokens
 from node.federation.as4.canonical import attribute, text
+from node.federation.as4.errors import BadSignature
 from node.federation.as4.model import Agreement, Built, KeyReference, Part, Reference, Signer, UserMessage
 from node.federation.as4.signing import envelope, write_timestamp_and_id
 from node.federation.as4.suites import CONTENT_KEY_BYTES, Random
@@ -105,11 +106,11 @@ def _seal(parts: Sequence[Part], content_key: bytes, suffix: str, random: Random
 
 
 def _reference(sealed: _Sealed) -> Reference:
-    return Reference(
-        uri=f"cid:{sealed.content_id}",
-        digest=payload.digest(sealed.octets, sealed.media_type),
-        transform=names.ATTACHMENT_SIGNATURE,
-    )
+    try:
+        digest = payload.digest(sealed.octets, sealed.media_type)
+    except BadSignature as error:
+        raise ValueError("an uncompressed part of an XML type that is no XML") from error
+    return Reference(uri=f"cid:{sealed.content_id}", digest=digest, transform=names.ATTACHMENT_SIGNATURE)
 
 
 def write_timestamp(at: datetime) -> str:

@@ -13,6 +13,8 @@ import re
 
 from lxml import etree
 
+from node.federation.as4.errors import BadEnvelope
+
 _FORBIDDEN = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 _TEXT = str.maketrans({"&": "&amp;", "<": "&lt;", ">": "&gt;", "\r": "&#xD;"})
 _ATTRIBUTE = str.maketrans(
@@ -46,12 +48,18 @@ def sha256(data: bytes | memoryview) -> bytes:
 
 
 def canonical(element: etree._Element, prefixes: tuple[str, ...] = ()) -> bytes:
-    """The exclusive canonical form of a received element, comments left out."""
-    return etree.tostring(
-        element,
-        method="c14n",
-        exclusive=True,
-        with_comments=False,
-        with_tail=False,
-        inclusive_ns_prefixes=list(prefixes) or None,
-    )
+    """The exclusive canonical form of a received element, comments left out.
+
+    Raises BadEnvelope where there is none, as for a relative namespace name.
+    """
+    try:
+        return etree.tostring(
+            element,
+            method="c14n",
+            exclusive=True,
+            with_comments=False,
+            with_tail=False,
+            inclusive_ns_prefixes=list(prefixes) or None,
+        )
+    except etree.C14NError as error:
+        raise BadEnvelope("an element without canonical form") from error

@@ -5,6 +5,7 @@ Source: SOAP 1.2; ebMS 3.0 Core section 5.2; eDelivery AS4 2.0 (one message unit
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -16,6 +17,7 @@ from node.federation.as4 import mime, names, reading
 from node.federation.as4.errors import BadEnvelope, ExternalPayload, PartsDiffer, TooLarge, UnexpectedUnit
 from node.federation.as4.model import Limits
 
+_MESSAGE_ID = re.compile(r"[\x21-\x7e]+")  # RFC 2822 msg-id, loosely
 _MUST_UNDERSTAND = f"{{{names.ENV}}}mustUnderstand"
 _ROLE, _RELAY = f"{{{names.ENV}}}role", f"{{{names.ENV}}}relay"
 _MESSAGING, _SECURITY = f"{{{names.EB}}}Messaging", f"{{{names.WSSE}}}Security"
@@ -164,7 +166,9 @@ class Info(NamedTuple):
 def read_info(unit: etree._Element) -> Info:
     """The MessageInfo of a message unit. Raises BadEnvelope."""
     info = reading.fields(reading.only_child(unit, names.EB, "MessageInfo"))
-    message_id = reading.content(reading.need(info, names.EB, "MessageId"), limit=512)
+    message_id = reading.content(reading.need(info, names.EB, "MessageId"), limit=255)
+    if not _MESSAGE_ID.fullmatch(message_id):
+        raise BadEnvelope("the message id holds white space, control or foreign characters")
     try:
         return Info(message_id, _optional_text(info, "RefToMessageId"), _timestamp(_text(info, "Timestamp")))
     except BadEnvelope as error:

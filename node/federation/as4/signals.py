@@ -156,11 +156,13 @@ def read_signal(content_type: str, body: bytes, agreement: Agreement, *, at: dat
     error = _first_failure(reading.all_children(found.unit, names.EB, "Error"))
     if error is not None:
         return _error_signal(found, error, agreement, at)
-    receipt = reading.optional_child(found.unit, names.EB, "Receipt")
-    if receipt is None:
+    receipts = reading.all_children(found.unit, names.EB, "Receipt")
+    if not receipts:
         raise NoSignal("the answer holds neither a receipt nor an error")
+    if len(receipts) > 1:
+        raise InvalidReceipt("the answer holds several receipts")
     try:
-        return _receipt(found, receipt, agreement, at)
+        return _receipt(found, receipts[0], agreement, at)
     except (BadEnvelope, BadSignature, PolicyBroken) as fault:
         raise InvalidReceipt(f"a receipt that cannot be believed: {fault}") from fault
 

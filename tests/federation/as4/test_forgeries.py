@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import datetime as dt
+import hashlib
 import os
 import re
 from dataclasses import replace
@@ -543,3 +544,55 @@ def test_tokens_are_resolved_by_identifier_not_by_place(pair):
     assert built.soap.count(b"<wsse:BinarySecurityToken") == 2
     assert tokens.token_base64(pair.si.decrypter.certificate).encode() in built.soap
     assert pair.read(built.content_type, built.body).message_id == "5d5e1331@at.imi.node"
+
+
+def test_a_relative_namespace_name_is_refused(pair):
+    """It has no canonical form."""
+    with pytest.raises(as4.BadEnvelope):
+        altered(pair, b"<eb:UserMessage>", b'<eb:UserMessage xmlns:r="rel ative"><r:x/>')
+
+
+# --- uncompressed XML and text ---
+
+XML = b'<?xml version="1.0"?><!-- note --><a  b="1"><c/>' + b"<d>" * 40 + b"</d>" * 40 + b"</a>"
+
+
+def uncompressed(content: bytes, mime_type: str) -> as4.Part:
+    return as4.Part(content=content, mime_type=mime_type, compressed=False)
+
+
+@pytest.mark.parametrize("mime_type", ["application/xml", "text/xml", "image/svg+xml"])
+def test_uncompressed_xml_is_digested_in_canonical_form(pair, mime_type):
+    built = pair.build(pair.message(uncompressed(XML, mime_type)))
+    assert (
+        built.references[2].digest
+        == hashlib.sha256(b'<a b="1"><c></c>' + b"<d>" * 40 + b"</d>" * 40 + b"</a>").digest()
+    )
+    assert pair.read(built.content_type, built.body).parts[0].content == XML
+
+
+def test_uncompressed_text_is_digested_with_crlf(pair):
+    built = pair.build(pair.message(uncompressed(b"a\nb\r\nc\rd", "text/plain")))
+    assert built.references[2].digest == hashlib.sha256(b"a\r\nb\r\nc\r\nd").digest()
+    assert pair.read(built.content_type, built.body).parts[0].content == b"a\nb\r\nc\rd"
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"no xml",
+        b"<!DOCTYPE a><a/>",
+        b'<!DOCTYPE a [<!ENTITY e "x">]><a>&e;</a>',
+        '<?xml version="1.0" encoding="utf-16"?><!DOCTYPE a><a/>'.encode("utf-16"),
+        b"<a>" + b" " * 9_000_000 + b"</a>",
+        b"<a xmlns='rel ative'/>",
+        b"",
+    ],
+)
+def test_what_has_no_canonical_form_is_refused_as_xml(pair, content):
+    with pytest.raises(ValueError, match="no XML"):
+        pair.build(pair.message(uncompressed(content, "application/xml")))
+    built = pair.build(pair.message(uncompressed(content, "application/foo")))
+    changed = built.soap.replace(b'MimeType="application/foo"', b'MimeType="application/xml"')
+    with pytest.raises(as4.BadSignature):
+        verify_soap(pair, built, changed)

@@ -96,6 +96,13 @@ def test_an_unsigned_or_changed_receipt_is_refused(pair, change):
         read(pair, change(receipt_for(pair, pair.build()).body))
 
 
+def test_two_receipts_in_one_answer_are_refused(pair):
+    body = receipt_for(pair, pair.build()).body
+    receipt = re.search(rb"<eb:Receipt>.*</eb:Receipt>", body)[0]
+    with pytest.raises(as4.InvalidReceipt):
+        read(pair, body.replace(receipt, receipt + receipt))
+
+
 def test_a_receipt_signed_by_another_party_is_refused(pair):
     built = pair.build()
     verified = pair.verify(built.content_type, built.body)
