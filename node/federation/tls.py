@@ -11,7 +11,6 @@ Anchors are only ever added to a running listener's context: one that has left t
 from __future__ import annotations
 
 import ssl
-from typing import Final
 
 import structlog
 from cryptography.hazmat.primitives import serialization
@@ -21,7 +20,6 @@ from node.errors import PeerError
 from node.federation.peers import Peer, Peers, UntrustedPeer
 from pki.node_keys import NodeKeys
 
-HANDSHAKE_SECONDS: Final = 10.0
 REFUSED = Counter("imi_tls_refused", "TLS handshakes refused, by side.", ["side"])
 
 log = structlog.get_logger()

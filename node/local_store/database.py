@@ -76,6 +76,7 @@ class Database:
 
     def __init__(self, path: Path, engine: Engine, readers: Engine, lock: int) -> None:
         self.path = path
+        self.session_info: dict[str, Any] = {}  # what every unit of work finds in `session.info`
         self._lock = lock
         self._engine = engine
         self._reader_engine = readers
@@ -185,7 +186,7 @@ class Database:
         try:
             with connection.begin():
                 for unit in group:
-                    _attempt(connection, unit)
+                    _attempt(connection, unit, self.session_info)
         except Exception as error:  # noqa: BLE001  # whatever it was, each caller is told, and the writer lives on
             failure = DiskFull("the disk is full") if _is_full(error) else error
             log.critical("commit failed", units=len(group), reason=type(error).__name__)
@@ -195,10 +196,11 @@ class Database:
             _tell(unit)
 
 
-def _attempt(connection: Connection, unit: _Unit) -> None:
+def _attempt(connection: Connection, unit: _Unit, info: dict[str, Any]) -> None:
     """Run one unit in its savepoint; an exception undoes it and waits in `failure`."""
     try:
         with Session(bind=connection, join_transaction_mode="create_savepoint", expire_on_commit=False) as session:
+            session.info.update(info)
             unit.result = unit.function(session)
             session.commit()
             unit.callbacks = session.info.get(_AFTER_COMMIT, [])

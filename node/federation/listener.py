@@ -1,0 +1,110 @@
+"""The door for other nodes: mutual TLS, and at each request the trust list is asked whether the peer may still come in."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Final
+
+import structlog
+from aiohttp import web
+from aiohttp.typedefs import Middleware
+from prometheus_client import Counter
+
+from node.errors import PeerError
+from node.federation.peers import Peer, Peers
+from node.federation.receiver import LIMITS, Receiver
+from node.federation.sender import AS4_PATH
+from node.federation.tls import CheckedContext
+from node.ids import NodeId
+
+BODY_SECONDS: Final = 120.0
+PEER: Final = web.RequestKey("peer", Peer)
+TRUST_PATH: Final = "/imi/v1/trust/"
+
+REFUSED = Counter("imi_requests_refused", "Requests refused at the door for nodes, by cause.", ["cause"])
+log = structlog.get_logger()
+
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+
+def application(
+    *,
+    peers: Peers,
+    receiver: Receiver,
+    serve_trust: Callable[[str], bytes | None],
+    routes: web.RouteTableDef,
+    on_contact: Callable[[NodeId], None],
+) -> web.Application:
+    """The routes of the federation door.
+
+    Args:
+        serve_trust: the bytes of a path of the trust list's repository, for mirrors.
+        routes: other layers' routes; their handlers find the peer in `request[PEER]`.
+        on_contact: told of each peer that speaks to us: its lane need not wait any longer.
+    """
+
+    async def receive(request: web.Request) -> web.Response:
+        body = await _body(request)
+        answer = await receiver.receive(request[PEER], request.headers.get("Content-Type", ""), body)
+        return web.Response(body=answer.body, headers={"Content-Type": answer.content_type})
+
+    async def trust(request: web.Request) -> web.Response:
+        data = await asyncio.to_thread(serve_trust, request.match_info["path"])
+        if data is None:
+            raise web.HTTPNotFound(text="no such file in the trust list")
+        return web.Response(body=data, content_type="application/octet-stream")
+
+    app = web.Application(middlewares=[_admission(peers, on_contact)], client_max_size=LIMITS.entity)
+    app.router.add_post(AS4_PATH, receive)
+    app.router.add_get(TRUST_PATH + "{path:.+}", trust)
+    app.add_routes(routes)
+    return app
+
+
+def _admission(peers: Peers, on_contact: Callable[[NodeId], None]) -> Middleware:
+    @web.middleware
+    async def admit(request: web.Request, handler: Handler) -> web.StreamResponse:
+        try:
+            peer = peers.identify(_certificate(request))
+        except PeerError as error:
+            REFUSED.labels("untrusted").inc()
+            log.warning("request refused", code=error.code, reason=str(error), path=request.path)
+            refusal = web.Response(status=403, text="the trust list does not admit this certificate")
+            refusal.force_close()
+            return refusal
+        request[PEER] = peer
+        on_contact(peer.node)
+        return await handler(request)
+
+    return admit
+
+
+def _certificate(request: web.Request) -> bytes:
+    """DER of the client's certificate; empty where there is none."""
+    tls = request.get_extra_info("ssl_object")
+    return (tls.getpeercert(binary_form=True) if tls is not None else None) or b""
+
+
+async def _body(request: web.Request) -> bytes:
+    """The whole body, refused before reading where its announced length is too large."""
+    if (request.content_length or 0) > LIMITS.entity:
+        REFUSED.labels("too large").inc()
+        raise web.HTTPRequestEntityTooLarge(max_size=LIMITS.entity, actual_size=request.content_length or 0)
+    try:
+        async with asyncio.timeout(BODY_SECONDS):
+            return await request.read()
+    except TimeoutError:
+        REFUSED.labels("too slow").inc()
+        raise web.HTTPRequestTimeout(text="the body took too long") from None
+
+
+async def start(app: web.Application, context: CheckedContext, *, host: str, port: int) -> web.AppRunner:
+    """Listen; the runner's `addresses` tell where. `cleanup()` ends it."""
+    runner = web.AppRunner(app, access_log=None, keepalive_timeout=75.0, handle_signals=False)
+    await runner.setup()
+    site = web.TCPSite(
+        runner, host, port, ssl_context=context, shutdown_timeout=5.0, reuse_address=True,
+    )  # fmt: skip
+    await site.start()
+    return runner

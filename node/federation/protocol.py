@@ -1,0 +1,105 @@
+"""What to answer to what, and when to try again: decisions as functions of values.
+
+A message is delivered when its signed receipt repeats what we signed, and at no other time. Whatever else comes back
+says whether to try again: with the same bytes, for ever, or never again.
+
+| what came back                              | what it means                                   |
+|---|---|
+| nothing, or no ebMS signal                   | unknown: the peer may have it; again            |
+| receipt that is unsigned or for other bytes  | unknown; again, and shown to the operator       |
+| unsigned error                               | a stranger could say it; again, recorded        |
+| signed EBMS:0004, 0005, 0202                 | not now; again                                  |
+| signed EBMS:4001 (phase4: a duplicate)       | delivered, if an earlier attempt had no answer  |
+| any other signed error                       | refused for good: this order key is parked      |
+
+Source: AS4 1.0 section 3.2 (reception awareness); docs/explanation/delivery.md.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Final
+
+from node.federation import as4
+from node.federation.as4 import errors
+from node.ids import NodeId
+
+AGAIN: Final = frozenset({"EBMS:0004", "EBMS:0005", "EBMS:0202"})
+DUPLICATE: Final = "EBMS:4001"
+LONGEST_DELAY: Final = timedelta(minutes=15)
+TELL_AFTER: Final = timedelta(hours=24)  # without a receipt: the sender's user and the operator are told (EBMS:0301)
+
+
+class Misaddressed(as4.As4Error):
+    """A message names a sender other than the node that brought it, or another recipient than us."""
+
+    code = "peer.misaddressed"
+    ebms = errors.VALUE_INCONSISTENT
+    description = "The message does not come from the node that delivers it, or is not for this one."
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Received:
+    """The peer has it: `receipt` proves it, or is None where only a duplicate error says so."""
+
+    receipt: as4.Receipt | None
+    soap: bytes = b""  # the receipt's own bytes, kept as evidence
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Again:
+    """Not known to be delivered: the same bytes again, later."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NeverAgain:
+    """The peer refused it for good."""
+
+    reason: str
+
+
+Outcome = Received | Again | NeverAgain
+
+
+def judge_sender(header: as4.Header, *, us: NodeId, peer: NodeId) -> None:
+    """Raises Misaddressed unless `peer`, who is connected, is the sender, and we are the recipient."""
+    if header.sender.id != as4.party_of(peer):
+        raise Misaddressed(f"{peer} brought a message of {header.sender.id[:40]}", message_id=header.message_id)
+    if header.recipient.id != as4.party_of(us):
+        raise Misaddressed(f"a message for {header.recipient.id[:40]} came to {us}", message_id=header.message_id)
+
+
+def judge_answer(
+    signal: as4.Signal, *, message_id: str, signed: tuple[as4.Reference, ...], unanswered: bool
+) -> Outcome:
+    """What the answer to a message means.
+
+    Args:
+        signed: the references of the message's signature.
+        unanswered: whether an earlier attempt stayed without an answer.
+    """
+    if isinstance(signal, as4.Receipt):
+        try:
+            as4.check_receipt(signal, message_id=message_id, sent=signed)
+        except as4.InvalidReceipt as error:
+            return Again(reason=f"{error.ebms.code}: {error}")
+        return Received(receipt=signal)
+    said = f"{signal.code} {signal.short_description}: {signal.description}".strip()
+    if not signal.authenticated:
+        return Again(reason=f"unsigned error, not believed: {said}")
+    if signal.code == DUPLICATE:
+        return Received(receipt=None) if unanswered else NeverAgain(reason=said)
+    return Again(reason=said) if signal.code in AGAIN else NeverAgain(reason=said)
+
+
+def delay(failures: int, dice: float) -> timedelta:
+    """How long to wait after so many failures in a row: 1 s, 2 s, 4 s … 15 min, give or take three percent.
+
+    Args:
+        dice: uniform in [0, 1).
+    """
+    seconds = min(2.0 ** min(failures - 1, 20), LONGEST_DELAY.total_seconds())
+    return timedelta(seconds=seconds * (0.97 + 0.06 * dice))

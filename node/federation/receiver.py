@@ -1,0 +1,258 @@
+"""Taking messages: every check in a fixed order, then one transaction, then the receipt (as4.md section 11).
+
+    1 size, MIME, part count      5 signature, and what it covers       8 decompression, bounded
+    2 XML, header                 6 decryption; parts are those signed  9 one transaction: inbox row, receipt, effects
+    3 sender is who is connected  7 known id: the stored receipt        10 answer
+    4 agreement
+
+Nothing is answered with a receipt before it is stored; a crash after line 9 leads to a repeat, which line 7 answers.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Final
+
+import structlog
+from cryptography.hazmat.primitives.serialization import Encoding
+from prometheus_client import Counter
+from sqlalchemy import insert, select, update
+from sqlalchemy.orm import Session
+
+from node.clock import Clock
+from node.errors import PeerError
+from node.federation import as4
+from node.federation.agreements import agreement
+from node.federation.peers import Peer, Peers
+from node.federation.protocol import judge_sender
+from node.ids import MessageId, NodeId, new_message_id
+from node.local_store.database import Database
+from node.local_store.messages import InboxRow
+from pki.node_keys import NodeKeys
+
+LIMITS: Final = as4.Limits()
+SIGNAL_TYPE: Final = "application/soap+xml; charset=UTF-8"
+_BIG: Final = 64 * 1024  # more than this is read on a thread
+_table = InboxRow.__table__
+
+RECEIVED = Counter("imi_messages_received", "Messages from peers, by what came of it.", ["peer", "outcome"])
+log = structlog.get_logger()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Inbound:
+    """A message as it is handed to casework, in the transaction that stores it."""
+
+    message_id: MessageId
+    sender: NodeId
+    conversation: str
+    action: str
+    properties: Mapping[str, str]
+    parts: tuple[as4.Part, ...]
+    received_at: datetime
+
+
+Deliver = Callable[[Session, Inbound], None]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answer:
+    """What goes back on the HTTP response."""
+
+    content_type: str
+    body: bytes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Opened:
+    """A message that passed checks 1 to 6."""
+
+    decrypted: as4.Decrypted
+    certificate: bytes
+    receipt: bytes
+
+
+class Receiver:
+    """The federation door's part for messages.
+
+    `deliver` runs in the transaction that stores the message; a business problem is held there, not raised: whatever it
+    raises is a bug, answered with EBMS:0004, and nothing is stored.
+    """
+
+    def __init__(
+        self,
+        *,
+        database: Database,
+        clock: Clock,
+        peers: Peers,
+        keys: NodeKeys,
+        deliver: Deliver,
+        crash_at: Callable[[str], None] = lambda _line: None,
+    ) -> None:
+        self._database, self._clock, self._peers, self._keys = database, clock, peers, keys
+        self._deliver, self._crash_at = deliver, crash_at
+        assert keys.signer.certificate is not None
+        self._own = keys.signer.certificate.public_bytes(Encoding.DER)
+
+    async def receive(self, peer: Peer, content_type: str, body: bytes) -> Answer:
+        """Judge, store and answer one message; `peer` is who is connected, as TLS and the trust list say."""
+        try:
+            opened = await self._open_in_turn(peer, content_type, body)
+        except as4.As4Error as error:
+            return self._refuse(peer, error)
+        except PeerError as error:
+            return self._refuse(peer, as4.NotAgreed(str(error)))
+        return await self._settle(peer, content_type, body, opened)
+
+    async def _settle(self, peer: Peer, content_type: str, body: bytes, opened: _Opened) -> Answer:
+        header = opened.decrypted.header
+        try:
+            stored = await self._database.read(_known, peer.node, header.message_id)
+            if stored is not None:
+                return await self._repeat(peer, opened, stored)
+            message = as4.decompress(opened.decrypted, LIMITS)
+            if message.is_test:
+                return _receipt(opened.receipt)
+            receipt = await self._store(peer, content_type, body, opened, message)
+        except as4.As4Error as error:
+            return self._refuse(peer, error)
+        except Exception:  # a bug of ours: the peer keeps the message and tries again, and we hear of it
+            log.exception("message not stored", peer=peer.node, message_id=header.message_id)
+            RECEIVED.labels(peer.node, "fault").inc()
+            return self._error(as4.As4Error, header.message_id)
+        self._crash_at("stored")
+        RECEIVED.labels(peer.node, "received").inc()
+        log.info("message received", peer=peer.node, message_id=header.message_id, action=header.action)
+        return _receipt(receipt)
+
+    async def _open_in_turn(self, peer: Peer, content_type: str, body: bytes) -> _Opened:
+        if len(body) > _BIG:
+            return await asyncio.to_thread(self._open, peer, content_type, body)
+        return self._open(peer, content_type, body)
+
+    def _open(self, peer: Peer, content_type: str, body: bytes) -> _Opened:
+        """Checks 1 to 6, and the receipt that would answer. Raises As4Error or PeerError."""
+        package = as4.unpack(content_type, body, LIMITS)
+        header = as4.parse_soap(package, LIMITS)
+        judge_sender(header, us=self._peers.us, peer=peer.node)
+        agreed = agreement(self._peers, peer.node)
+        at = datetime.now(UTC)  # certificates are judged by the system's clock
+        verified = as4.verify(package, header, agreed, at=at)
+        decrypted = as4.decrypt(verified, self._keys.decrypters)
+        receipt = as4.build_receipt(
+            verified.references,
+            ref_to_message_id=header.message_id,
+            message_id=new_message_id(self._peers.us),
+            at=at,
+            suite=agreed.suite,
+            signer=self._keys.signer,
+        )
+        return _Opened(
+            decrypted=decrypted, certificate=verified.certificate.public_bytes(Encoding.DER), receipt=receipt.body
+        )
+
+    async def _store(
+        self, peer: Peer, content_type: str, body: bytes, opened: _Opened, message: as4.UserMessage
+    ) -> bytes:
+        """Line 9: all or nothing; the receipt to answer with."""
+        inbound = Inbound(
+            message_id=MessageId(message.message_id),
+            sender=peer.node,
+            conversation=message.conversation_id,
+            action=message.action,
+            properties=message.properties,
+            parts=message.parts,
+            received_at=self._clock.now(),
+        )
+        return await self._database.transact(self._store_and_deliver, inbound, content_type, body, opened)
+
+    def _store_and_deliver(
+        self, session: Session, inbound: Inbound, content_type: str, body: bytes, opened: _Opened
+    ) -> bytes:
+        known = _known(session, inbound.sender, inbound.message_id)
+        if known is not None:  # two attempts crossed
+            _check_same(opened, known)
+            return known.receipt
+        session.execute(
+            insert(InboxRow).values(
+                sender=inbound.sender,
+                message_id=inbound.message_id,
+                conversation=inbound.conversation,
+                action=inbound.action,
+                received_at=inbound.received_at,
+                signed=as4.dump_references(opened.decrypted.references),
+                content_type=content_type,
+                body=body,
+                signing_certificate=opened.certificate,
+                receipt=opened.receipt,
+                receipt_certificate=self._own,
+                repeats=0,
+            )
+        )
+        self._deliver(session, inbound)
+        self._crash_at("before commit")
+        return opened.receipt
+
+    async def _repeat(self, peer: Peer, opened: _Opened, stored: _Known) -> Answer:
+        """The very receipt of the first time. Raises ClashingRepeat."""
+        _check_same(opened, stored)
+        await self._database.transact(_count_repeat, stored.id)
+        RECEIVED.labels(peer.node, "repeat").inc()
+        log.info("message repeated", peer=peer.node, message_id=opened.decrypted.header.message_id)
+        return _receipt(stored.receipt)
+
+    def _refuse(self, peer: Peer, error: as4.As4Error) -> Answer:
+        RECEIVED.labels(peer.node, "refused").inc()
+        alarm = log.error if isinstance(error, as4.ClashingRepeat) else log.warning
+        alarm(
+            "message refused", peer=peer.node, message_id=error.message_id,
+            code=error.code, ebms=error.ebms.code, reason=str(error),
+        )  # fmt: skip
+        return self._error(error, error.message_id)
+
+    def _error(self, error: as4.As4Error | type[as4.As4Error], message_id: str | None) -> Answer:
+        built = as4.build_error(
+            error,
+            ref_to_message_id=message_id,
+            message_id=new_message_id(self._peers.us),
+            at=datetime.now(UTC),
+            suite=as4.COMMON,
+            signer=self._keys.signer,
+        )
+        return Answer(content_type=built.content_type, body=built.body)
+
+
+@dataclass(frozen=True, slots=True)
+class _Known:
+    id: int
+    signed: str
+    receipt: bytes
+
+
+def _known(session: Session, sender: NodeId, message_id: str) -> _Known | None:
+    query = select(_table.c.id, _table.c.signed, _table.c.receipt).where(
+        _table.c.sender == sender, _table.c.message_id == message_id
+    )
+    row = session.execute(query).first()
+    return _Known(row.id, row.signed, row.receipt) if row else None
+
+
+def _check_same(opened: _Opened, known: _Known) -> None:
+    if not as4.same_content(opened.decrypted.references, as4.load_references(known.signed)):
+        raise as4.ClashingRepeat("a known message id with other content", message_id=opened.decrypted.header.message_id)
+
+
+def _count_repeat(session: Session, number: int) -> None:
+    session.execute(
+        update(InboxRow)
+        .where(_table.c.id == number)
+        .values(repeats=_table.c.repeats + 1)
+        .execution_options(synchronize_session=False)
+    )
+
+
+def _receipt(soap: bytes) -> Answer:
+    return Answer(content_type=SIGNAL_TYPE, body=soap)

@@ -1,0 +1,75 @@
+"""Tables of what was sent to and received from other nodes: wire bytes, receipts, and how far delivery is.
+
+Rows are written with SQLAlchemy Core: they are many, and nothing else maps to them. The inbox remembers for ever.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from sqlalchemy import Index, LargeBinary, UniqueConstraint, text
+from sqlalchemy.orm import Mapped, mapped_column
+
+from node.local_store.tables import Base
+
+
+class OutboxRow(Base):
+    """One message to one node. `id` is its place in the lane; messages of one `order_key` arrive in this order."""
+
+    __tablename__ = "outbox"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    message_id: Mapped[str] = mapped_column(unique=True)
+    recipient: Mapped[str]
+    order_key: Mapped[str]
+    conversation: Mapped[str]
+    action: Mapped[str]
+    posted_at: Mapped[datetime]
+    state: Mapped[str]  # waiting, received, refused, parked (waits behind a refused one of its order key)
+    attempts: Mapped[int] = mapped_column(default=0)
+    next_attempt_at: Mapped[datetime | None]
+    unanswered: Mapped[bool] = mapped_column(default=False)  # some attempt may have arrived without our hearing of it
+    last_error: Mapped[str] = mapped_column(default="")
+    told_at: Mapped[datetime | None]  # when sender and operator were told that there is no receipt (EBMS:0301)
+    content: Mapped[bytes | None] = mapped_column(LargeBinary)  # cleared once the message is built
+    content_reference: Mapped[str] = mapped_column(default="")  # or where `open_file` finds it
+    files: Mapped[str] = mapped_column(default="[]")  # JSON: [[name, media type, reference], …]
+    properties: Mapped[str] = mapped_column(default="{}")
+    content_type: Mapped[str] = mapped_column(default="")
+    body: Mapped[bytes | None] = mapped_column(LargeBinary)  # the bytes posted, the same at every attempt
+    signed: Mapped[str] = mapped_column(default="")  # JSON: the references of our signature
+    signing_certificate: Mapped[bytes | None] = mapped_column(LargeBinary)  # DER
+    receipt: Mapped[bytes | None] = mapped_column(LargeBinary)  # the receipt's SOAP
+    receipt_certificate: Mapped[bytes | None] = mapped_column(LargeBinary)  # DER
+    received_at: Mapped[datetime | None]
+
+    __table_args__ = (
+        Index("ix_outbox_lane", "recipient", "id", sqlite_where=text("state = 'waiting'")),
+        Index("ix_outbox_order_key", "order_key", "id"),
+        Index("ix_outbox_conversation", "conversation"),
+    )
+
+
+class InboxRow(Base):
+    """One message from one node, with the receipt it was answered with: the same bytes for every repeat."""
+
+    __tablename__ = "inbox"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    sender: Mapped[str]
+    message_id: Mapped[str]
+    conversation: Mapped[str]
+    action: Mapped[str]
+    received_at: Mapped[datetime]
+    signed: Mapped[str]  # JSON: the references of its signature; a repeat has the same
+    content_type: Mapped[str]
+    body: Mapped[bytes] = mapped_column(LargeBinary)
+    signing_certificate: Mapped[bytes] = mapped_column(LargeBinary)  # DER
+    receipt: Mapped[bytes] = mapped_column(LargeBinary)
+    receipt_certificate: Mapped[bytes] = mapped_column(LargeBinary)  # DER, ours
+    repeats: Mapped[int] = mapped_column(default=0)
+
+    __table_args__ = (
+        UniqueConstraint("sender", "message_id"),
+        Index("ix_inbox_conversation", "conversation"),
+    )
