@@ -101,10 +101,7 @@ async def _body(request: web.Request) -> bytes:
 
 async def start(app: web.Application, context: CheckedContext, *, host: str, port: int) -> web.AppRunner:
     """Listen; the runner's `addresses` tell where. `cleanup()` ends it."""
-    runner = web.AppRunner(app, access_log=None, keepalive_timeout=75.0, handle_signals=False)
+    runner = web.AppRunner(app, access_log=None, keepalive_timeout=75.0, handle_signals=False, shutdown_timeout=5.0)
     await runner.setup()
-    site = web.TCPSite(
-        runner, host, port, ssl_context=context, shutdown_timeout=5.0, reuse_address=True,
-    )  # fmt: skip
-    await site.start()
+    await web.TCPSite(runner, host, port, ssl_context=context, reuse_address=True).start()
     return runner

@@ -111,18 +111,16 @@ class Lane:
         """Send until cancelled; expected failures end inside."""
         while True:
             self._wake.clear()
-            try:
-                more = await self._round()
-            except ImiError as error:
-                self._failed(error)
-                more = False
-            if not more:
+            if not await self.flush_once():
                 await self._pause()
 
-    async def flush(self) -> None:
-        """One round: what can be sent now is sent (tests and operators)."""
-        while await self._round():
-            pass
+    async def flush_once(self) -> bool:
+        """One round, a failure counted and logged; True if there may be more to send at once."""
+        try:
+            return await self._round() and not self.failures
+        except ImiError as error:
+            self._failed(error)
+            return False
 
     async def _round(self) -> bool:
         """Claim, build, store, post, store. True if there may be more at once."""

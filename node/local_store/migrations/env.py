@@ -10,6 +10,8 @@ context.configure(
     connection=context.config.attributes["connection"],
     target_metadata=Base.metadata,
     render_as_batch=True,
+    user_module_prefix="tables.",
     transaction_per_migration=False,
 )
-context.run_migrations()
+with context.begin_transaction():
+    context.run_migrations()

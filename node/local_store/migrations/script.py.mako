@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import sqlalchemy as sa
 from alembic import op
-from node.local_store.tables import UtcDateTime
+
+from node.local_store import tables
 ${imports if imports else ""}
 
 revision = ${repr(up_revision)}

@@ -1,0 +1,207 @@
+"""Small real nodes for delivery tests: keys, trust list, database, lanes and door, with opaque payloads.
+
+A delivered message is written to the table `log` in the transaction that stores it: what stands there, in order, is
+what "arrived" means. Run as a program it is one node process: `python harness.py FOLDER NODE [CRASH-LINE]`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import signal
+import socket
+import sys
+from collections.abc import AsyncIterator, Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from aiohttp import web
+from sqlalchemy import text
+from sqlalchemy.orm import Session
+
+from node import log
+from node.clock import Clock, SystemClock
+from node.federation import listener, outbox
+from node.federation.peers import Peers, TrustList
+from node.federation.receiver import Inbound, Receiver
+from node.federation.sender import Sender, SenderParts
+from node.federation.tls import add_anchors, server_context
+from node.federation.transport import Transport
+from node.federation.trust import TrustReader, from_folder, serve
+from node.ids import MessageId, NodeId
+from node.local_store.database import Database
+from pki.authority import StateAuthority, pem
+from pki.node_keys import load_node_keys, write_node_keys
+from pki.trustlist import NodeEntry, Publisher
+from pki.trustlist.publisher import load_state_key, make_state_key
+
+SUITE = "as4-2.0-ed25519-x25519"
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def prepare(folder: Path, nodes: Sequence[str]) -> Publisher:
+    """State authorities, keys, a trust list of `nodes`, and each node's first reading of it."""
+    states = sorted({node[:2] for node in nodes})
+    for state in states:
+        StateAuthority.create(folder / "states" / state, state)
+        make_state_key(folder / "states" / state / "trust.key")
+    keys = {state: load_state_key(folder / "states" / state / "trust.key").public_key for state in states}
+    publisher = Publisher.ceremony(folder / "publisher", keys)
+    for node in nodes:
+        authority = StateAuthority.open(folder / "states" / node[:2])
+        write_node_keys(folder / node / "keys", node, authority, ["127.0.0.1"])
+        (folder / node / "port").write_text(str(free_port()))
+        TrustReader.start_from(folder / node / "trust", publisher.root_bytes())
+    publish(folder, publisher, nodes)
+    for node in nodes:
+        reader(folder, node).refresh()
+    return publisher
+
+
+def publish(folder: Path, publisher: Publisher, nodes: Sequence[str]) -> None:
+    """Put exactly `nodes` in the trust list."""
+    for state in sorted({path.name for path in (folder / "states").iterdir()}):
+        entries = [entry(folder, node) for node in nodes if node[:2] == state]
+        crl = (folder / "states" / state / "crl.pem").read_bytes()
+        key = load_state_key(folder / "states" / state / "trust.key")
+        publisher.publish(state, key, entries, crl, snapshot=False)
+    publisher.snapshot()
+
+
+def entry(folder: Path, node: str) -> NodeEntry:
+    return NodeEntry(
+        node=node,
+        state=node[:2],
+        name={"en": node},
+        federation=f"https://127.0.0.1:{(folder / node / 'port').read_text()}",
+        state_ca=pem(StateAuthority.open(folder / "states" / node[:2]).certificate).decode(),
+        signing=((folder / node / "keys" / "sign.crt").read_text(),),
+        encryption=((folder / node / "keys" / "encrypt.crt").read_text(),),
+        suites=(SUITE,),
+    )
+
+
+def reader(folder: Path, node: str) -> TrustReader:
+    return TrustReader(folder / node / "trust", from_folder(folder / "publisher" / "repository"))
+
+
+def trust_list(folder: Path, node: str) -> TrustList:
+    return reader(folder, node).refresh()
+
+
+@dataclass(slots=True)
+class SmallNode:
+    """One running node without any business."""
+
+    folder: Path
+    node: NodeId
+    clock: Clock = field(default_factory=SystemClock)
+    crash_at: Callable[[str], None] = lambda _line: None
+    database: Database = field(init=False)
+    peers: Peers = field(init=False)
+    sender: Sender = field(init=False)
+    receiver: Receiver = field(init=False)
+    parts: SenderParts = field(init=False)
+    told: list[str] = field(default_factory=list)
+
+    @contextlib.asynccontextmanager
+    async def running(self, *, sending: bool = True) -> AsyncIterator[SmallNode]:
+        home = self.folder / self.node
+        self.database = Database.open(home / "node.db", create=True)
+        self.database.run(lambda s: s.execute(text("CREATE TABLE IF NOT EXISTS log (id INTEGER PRIMARY KEY, what TEXT)")))
+        keys = load_node_keys(home / "keys")
+        kept = reader(self.folder, self.node).kept()
+        assert kept
+        self.peers = Peers(self.node, kept)
+        transport = Transport(keys, self.peers)
+        self.parts = SenderParts(
+            database=self.database, clock=self.clock, peers=self.peers, keys=keys, transport=transport,
+            open_file=lambda _s, reference: reference.encode() * 1000,
+            undeliverable=lambda _s, waiting: self.told.append(waiting.message_id),
+            crash_at=self.crash_at,
+        )  # fmt: skip
+        self.sender = Sender(self.parts)
+        self.receiver = Receiver(
+            database=self.database, clock=self.clock, peers=self.peers, keys=keys, deliver=deliver, crash_at=self.crash_at
+        )
+        app = listener.application(
+            peers=self.peers, receiver=self.receiver,
+            serve_trust=lambda path: serve(home / "trust" / "repository", path),
+            routes=web.RouteTableDef(), on_contact=self.sender.wake,
+        )  # fmt: skip
+        context = server_context(keys, self.peers)
+        self.peers.on_change(lambda: add_anchors(context, self.peers))
+        runner = await listener.start(app, context, host="127.0.0.1", port=int((home / "port").read_text()))
+        task = asyncio.create_task(self.sender.run()) if sending else None
+        try:
+            yield self
+        finally:
+            if task:
+                task.cancel()
+                with contextlib.suppress(asyncio.CancelledError):
+                    await task
+            await runner.cleanup()
+            await transport.close()
+            self.database.close()
+
+    async def post(self, recipient: str, *bodies: str, order: str = "case", prefix: str = "") -> None:
+        """Post one message a body in one transaction."""
+        await self.database.transact(self._post, NodeId(recipient), bodies, order, prefix)
+
+    def _post(self, session: Session, recipient: NodeId, bodies: Sequence[str], order: str, prefix: str) -> None:
+        for body in bodies:
+            outbox.post(
+                session, message_id=MessageId(f"{prefix}{body}@{self.node.lower()}.imi.node"), recipient=recipient,
+                order=order, conversation=order, action="events", content=body.encode(), at=self.clock.now(),
+            )  # fmt: skip
+
+    async def arrived(self) -> list[str]:
+        """What was delivered here, in order."""
+        return await self.database.read(arrived)
+
+    async def states(self, order: str = "case") -> list[str]:
+        return [d.state for d in await self.database.read(outbox.statuses, order)]
+
+
+def deliver(session: Session, inbound: Inbound) -> None:
+    session.execute(text("INSERT INTO log (what) VALUES (:what)"), {"what": inbound.parts[0].content.decode()})
+
+
+def arrived(session: Session) -> list[str]:
+    return [row.what for row in session.execute(text("SELECT what FROM log ORDER BY id"))]
+
+
+async def until(look: Callable[[], object], *, seconds: float = 20.0) -> None:
+    """Wait until an (async) look is true."""
+    async with asyncio.timeout(seconds):
+        while True:
+            found = look()
+            if asyncio.iscoroutine(found):
+                found = await found
+            if found:
+                return
+            await asyncio.sleep(0.02)
+
+
+def _kill_at(line: str) -> Callable[[str], None]:
+    def crash(reached: str) -> None:
+        if reached == line:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    return crash
+
+
+async def _serve(folder: Path, node: str, line: str) -> None:
+    async with SmallNode(folder, NodeId(node), crash_at=_kill_at(line)).running():
+        await asyncio.Event().wait()
+
+
+if __name__ == "__main__":
+    log.configure(node=sys.argv[2], level="error")
+    asyncio.run(_serve(Path(sys.argv[1]), sys.argv[2], sys.argv[3] if len(sys.argv) > 3 else ""))
