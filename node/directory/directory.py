@@ -1,0 +1,221 @@
+"""The node's directory: reading it anywhere, changing what is its own, and keeping it equal to everybody's."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Final, Protocol
+
+import structlog
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+
+from node.directory.model import Authority, Change, read_change, write_change
+from node.directory.replication import (
+    COLLECTION,
+    PAGE,
+    BadPage,
+    Checkpoint,
+    Entry,
+    LogForked,
+    LogRolledBack,
+    check_root,
+    judge,
+    new_entry,
+    read_checkpoint,
+    sign_checkpoint,
+)
+from node.directory.search import Replica, SearchResult
+from node.directory.store import LogStore
+from node.errors import Refused
+from node.ids import AuthorityId, NodeId, State
+
+_APPLY_AT_ONCE: Final = 20 * PAGE
+log = structlog.get_logger()
+
+
+class UnknownAuthority(Refused):
+    """The directory has no such authority."""
+
+    code = "refused.unknown-authority"
+
+
+class NotOurLog(Refused):
+    """An authority of another node cannot be changed here."""
+
+    code = "refused.not-our-log"
+
+
+class LogSigner(Protocol):
+    """The key of one log."""
+
+    @property
+    def public_key(self) -> Ed25519PublicKey: ...
+
+    def sign(self, data: bytes) -> bytes: ...
+
+
+class Directory:
+    """Local and cheap to read from any thread; changes go through logs only."""
+
+    def __init__(self, folder: Path, *, vocabulary: Mapping[str, Sequence[str]] | None = None) -> None:
+        self.own = LogStore(folder / "logs.db", durable=True)
+        self.replica = Replica(folder / "directory.db", durable=False)
+        self.replica.vocabulary = vocabulary or {}
+        self._cache: dict[AuthorityId, Authority] = {}
+        self._lock = threading.Lock()
+
+    def close(self) -> None:
+        """Close both files."""
+        self.own.close()
+        self.replica.close()
+
+    def get(self, authority: AuthorityId, /) -> Authority:
+        """One authority. Raises UnknownAuthority."""
+        known = self._cache.get(authority)
+        if known is None:
+            known = self.replica.find(authority)
+            if known is None:
+                raise UnknownAuthority("the directory has no such authority", authority=authority)
+            self._cache[authority] = known
+        return known
+
+    def node_of(self, authority: AuthorityId, /) -> NodeId:
+        """The node that hosts it. Raises UnknownAuthority."""
+        return self.get(authority).node
+
+    def search(
+        self,
+        text: str,
+        *,
+        state: State | None = None,
+        area: str | None = None,
+        profession: str | None = None,
+        activity: str | None = None,
+        role: str | None = None,
+        nuts: str | None = None,
+        limit: int = 20,
+    ) -> SearchResult:
+        """Authorities by words in any script, best first; `role` is `area/role` (professional-qualifications/ca)."""
+        given = {"area": area, "profession": profession, "activity": activity, "role": role, "nuts": nuts}
+        codes = [(kind, code) for kind, code in given.items() if code]
+        return self.replica.search(text, state=state, codes=codes, limit=limit)
+
+    def with_role(self, area: str, role: str, state: State | None = None) -> tuple[Authority, ...]:
+        """Those that hold a directory role in a procedure or its area."""
+        return tuple(self.replica.with_code("role", f"{area}/{role}", state))
+
+    def count(self) -> int:
+        """How many authorities all States have together."""
+        return self.replica.count()
+
+    # -- changing what is ours -------------------------------------------------------------------------------------
+
+    def publish(self, node: NodeId, changes: Sequence[Change], signer: LogSigner) -> Checkpoint:
+        """Append changes to a log that this node hosts, sign it, and make them visible here.
+
+        Args:
+            signer: the key of the log of `node`: ours, or a hosted State's.
+
+        Raises:
+            NotOurLog: a change is about an authority of another node.
+        """
+        for change in changes:
+            if isinstance(change, Authority) and change.node != node:
+                raise NotOurLog(f"{change.id} is hosted by {change.node}", authority=change.id)
+        name = log_name(node)
+        with self._lock, self.own.writing():
+            frontier = self.own.stage(name, [new_entry(write_change(change)) for change in changes])
+            checkpoint = sign_checkpoint(name, frontier, public_key=signer.public_key, sign=signer.sign)
+            self.own.prove(checkpoint)
+        self.follow_own(node)
+        return checkpoint
+
+    def follow_own(self, node: NodeId) -> None:
+        """Bring the replica up to a log that lies here (after a crash between the two, too)."""
+        name = log_name(node)
+        target = self.own.held(name)
+        held = self.replica.held(name)
+        if target is None or (held and held.size >= target.size):
+            return
+        self.replica.unstage(name)
+        start = self.replica.staged(name).size
+        for first in range(start, target.size, _APPLY_AT_ONCE):
+            self.replica.stage(name, self.own.entries(name, first, min(first + _APPLY_AT_ONCE, target.size)))
+        self.settle(node, target)
+
+    # -- following others ------------------------------------------------------------------------------------------
+
+    def see(self, node: NodeId, note: str, key: Ed25519PublicKey, *, source: str, is_host: bool) -> Checkpoint | None:
+        """Judge a checkpoint somebody shows us; it is returned if it promises entries we lack.
+
+        Args:
+            source: who showed it.
+            is_host: the log's own host shows it: from anybody else a smaller one is only old.
+
+        Raises:
+            BadCheckpoint: not signed by the log's key.
+            LogRolledBack, LogForked: after keeping both as evidence.
+        """
+        name = log_name(node)
+        seen = read_checkpoint(note, log=name, public_key=key)
+        held = self.replica.held(name)
+        if held and seen.size < held.size and not is_host:
+            return None
+        try:
+            return seen if judge(held, seen) else None
+        except (LogRolledBack, LogForked) as error:
+            self._accuse(error, held, seen, source)
+            raise
+
+    def settle(self, node: NodeId, checkpoint: Checkpoint) -> None:
+        """Count the staged entries if they lead to the signed root; else forget them.
+
+        Raises:
+            BadPage: they do not.
+            BadEntry: they do, but say what this log may not say; nothing of them counts.
+        """
+        name = log_name(node)
+        try:
+            check_root(self.replica.staged(name), checkpoint)
+            held = self.replica.frontier(name).size
+            with self.replica.writing():
+                for first in range(held, checkpoint.size, _APPLY_AT_ONCE):
+                    entries = self.replica.entries(name, first, min(first + _APPLY_AT_ONCE, checkpoint.size))
+                    self.replica.apply(_changes(entries, node), node)
+                self.replica.prove(checkpoint)
+        except BaseException:
+            self.replica.unstage(name)
+            raise
+        self._cache.clear()
+        log.info("directory log followed", log=name, entries=checkpoint.size - held)
+
+    def heads(self) -> dict[str, str]:
+        """The newest checkpoint of every log held here, by log name."""
+        notes = {name: self.replica.held(name) for name in self.replica.logs()}
+        return {name: held.note for name, held in notes.items() if held}
+
+    def _accuse(self, error: LogRolledBack | LogForked, held: Checkpoint | None, seen: Checkpoint, source: str) -> None:
+        self.replica.keep_evidence(
+            at=datetime.now(UTC).isoformat(), kind=error.code, source=source, held=held.note if held else "", seen=seen
+        )
+        log.error("directory log contradicts itself", log=seen.log, code=error.code, source=source)
+
+
+def log_name(node: NodeId) -> str:
+    """The log of a node's authorities."""
+    return f"{node}/{COLLECTION}"
+
+
+def node_of_log(name: str) -> NodeId | None:
+    """The node of an authorities log's name; None for anything else."""
+    node, _, collection = name.partition("/")
+    return NodeId(node) if collection == COLLECTION else None
+
+
+def _changes(entries: Sequence[Entry], node: NodeId) -> list[Change]:
+    return [read_change(entry.body, node=node) for entry in entries if entry.body is not None]
+
+
+__all__ = ["BadPage", "Directory", "LogSigner", "NotOurLog", "UnknownAuthority", "log_name", "node_of_log"]

@@ -1,0 +1,208 @@
+"""Directory logs as values: checkpoints, pages of entries, and whether a page continues what we hold.
+
+A log belongs to a node and a collection (`EE/authorities`). Its leaf is the salted hash of an entry's body, so a body
+can be deleted without breaking the log. A checkpoint is a signed note (C2SP tlog-checkpoint) with the log's name, size
+and root. A replica appends the leaves of new pages to its frontier; only when the root it computes is the signed
+one do the entries count. A smaller checkpoint than ours is a rollback, another root for the same size a fork: both
+are refused, and kept as evidence.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import hashlib
+import json
+import os
+import re
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+
+from node.errors import PeerError
+from node.merkle import HASH_BYTES, Frontier, leaf_hash
+
+PAGE: Final = 256  # entries in a full page, as C2SP tiles have
+MAX_PAGE_BYTES: Final = 12 * 1024 * 1024
+MAX_LOG: Final = 50_000_000
+SALT_BYTES: Final = 16
+COLLECTION: Final = "authorities"
+
+_ORIGIN: Final = "imi-federation/"
+_CHECKPOINT: Final = re.compile(
+    r"imi-federation/([A-Z]{2}(?:-[A-Z0-9]{1,8})?/[a-z-]{1,40})\n(0|[1-9][0-9]{0,12})\n([A-Za-z0-9+/]{43}=)\n"
+)
+
+
+class BadCheckpoint(PeerError):
+    """A log's checkpoint is malformed, not signed by the log's key, or of another log."""
+
+    code = "peer.bad-checkpoint"
+
+
+class BadPage(PeerError):
+    """A page of a log is malformed, or does not lead to the root that its owner signed."""
+
+    code = "peer.bad-log-page"
+
+
+class LogRolledBack(PeerError):
+    """A log's host shows a smaller log than it signed before."""
+
+    code = "peer.log-rolled-back"
+
+
+class LogForked(PeerError):
+    """A log's owner signed two logs of which neither continues the other."""
+
+    code = "peer.log-forked"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Checkpoint:
+    """What an owner signed: this log has this size and root. `note` is the signed text itself."""
+
+    log: str
+    size: int
+    root: bytes
+    note: str
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One entry: its leaf, and salt and body unless they were deleted."""
+
+    leaf: bytes
+    salt: bytes | None
+    body: bytes | None
+
+
+def new_entry(body: bytes, *, random: Callable[[int], bytes] = os.urandom) -> Entry:
+    """An entry for a body, with a fresh salt."""
+    salt = random(SALT_BYTES)
+    return Entry(hashlib.sha256(salt + body).digest(), salt, body)
+
+
+def frontier_after(frontier: Frontier, entries: Iterable[Entry]) -> Frontier:
+    """The frontier once these entries are appended."""
+    return frontier.append(leaf_hash(entry.leaf) for entry in entries)
+
+
+def sign_checkpoint(
+    log: str, frontier: Frontier, *, public_key: Ed25519PublicKey, sign: Callable[[bytes], bytes]
+) -> Checkpoint:
+    """The signed note over a log's size and root."""
+    text = f"{_ORIGIN}{log}\n{frontier.size}\n{base64.b64encode(frontier.root).decode()}\n"
+    signature = base64.b64encode(_key_id(log, public_key) + sign(text.encode())).decode()
+    return Checkpoint(log=log, size=frontier.size, root=frontier.root, note=f"{text}\n— {_ORIGIN}{log} {signature}\n")
+
+
+def read_checkpoint(note: str, *, log: str, public_key: Ed25519PublicKey) -> Checkpoint:
+    """A checkpoint from a peer.
+
+    Raises:
+        BadCheckpoint: see there.
+    """
+    text, separator, signatures = note.partition("\n\n")
+    match = _CHECKPOINT.fullmatch(text + "\n") if separator and len(note) < 4096 else None
+    if match is None or match[1] != log or int(match[2]) > MAX_LOG:
+        raise BadCheckpoint(f"not a checkpoint of {log}")
+    if not any(_is_signature(line, text + "\n", log, public_key) for line in signatures.splitlines()):
+        raise BadCheckpoint(f"the checkpoint of {log} is not signed by the log's key")
+    return Checkpoint(log=log, size=int(match[2]), root=base64.b64decode(match[3]), note=note)
+
+
+def judge(held: Checkpoint | None, seen: Checkpoint) -> bool:
+    """Whether `seen` promises more than `held`.
+
+    Raises:
+        LogRolledBack: it is smaller.
+        LogForked: same size, other root.
+    """
+    if held is None:
+        return seen.size > 0
+    if seen.size < held.size:
+        raise LogRolledBack(f"{seen.log} had {held.size} entries and now shows {seen.size}", log=seen.log)
+    if seen.size == held.size and seen.root != held.root:
+        raise LogForked(f"{seen.log} has two roots for {seen.size} entries", log=seen.log)
+    return seen.size > held.size
+
+
+def write_page(entries: Sequence[Entry]) -> bytes:
+    """Entries as NDJSON: `[salt, body]`, or `[leaf]` where the body was deleted."""
+    return b"".join(_write_entry(entry) for entry in entries)
+
+
+def read_page(data: bytes, *, count: int) -> list[Entry]:
+    """A page that should hold `count` entries.
+
+    Raises:
+        BadPage: another number, or malformed.
+    """
+    if len(data) > MAX_PAGE_BYTES:
+        raise BadPage("a page is too large")
+    lines = data.splitlines()
+    if len(lines) != count:
+        raise BadPage(f"a page of {count} entries holds {len(lines)}")
+    return [_read_entry(line) for line in lines]
+
+
+def check_root(frontier: Frontier, checkpoint: Checkpoint) -> None:
+    """Raises BadPage unless the entries up to `frontier` are those the checkpoint signs."""
+    if frontier.size != checkpoint.size or frontier.root != checkpoint.root:
+        raise BadPage(f"the entries of {checkpoint.log} are not those its owner signed", log=checkpoint.log)
+
+
+def pages(held: int, size: int) -> list[tuple[int, int, int]]:
+    """What to fetch to get from `held` to `size` entries: (page number, entries in it, of which to skip)."""
+    first, last = held // PAGE, (size - 1) // PAGE
+    return [
+        (page, min(PAGE, size - page * PAGE), held - page * PAGE if page == first else 0)
+        for page in range(first, last + 1)
+        if held < size
+    ]
+
+
+def _write_entry(entry: Entry) -> bytes:
+    if entry.body is None or entry.salt is None:
+        return json.dumps([entry.leaf.hex()]).encode() + b"\n"
+    return json.dumps([entry.salt.hex(), entry.body.decode()], ensure_ascii=False).encode() + b"\n"
+
+
+def _read_entry(line: bytes) -> Entry:
+    try:
+        found = json.loads(line)
+        match found:
+            case [str(leaf)]:
+                entry = Entry(bytes.fromhex(leaf), None, None)
+            case [str(salt), str(body)]:
+                raw, bound = bytes.fromhex(salt), body.encode()
+                entry = Entry(hashlib.sha256(raw + bound).digest(), raw, bound)
+            case _:
+                raise BadPage("a page holds something that is no entry")
+    except (ValueError, RecursionError) as error:
+        raise BadPage("a page is malformed") from error
+    if len(entry.leaf) != HASH_BYTES or (entry.salt is not None and len(entry.salt) != SALT_BYTES):
+        raise BadPage("an entry has a leaf or salt of another length")
+    return entry
+
+
+def _key_id(log: str, key: Ed25519PublicKey) -> bytes:
+    raw = key.public_bytes(serialization.Encoding.Raw, serialization.PublicFormat.Raw)
+    return hashlib.sha256(f"{_ORIGIN}{log}\n".encode() + b"\x01" + raw).digest()[:4]
+
+
+def _is_signature(line: str, text: str, log: str, key: Ed25519PublicKey) -> bool:
+    name, _, value = line.removeprefix("— ").partition(" ")
+    try:
+        blob = base64.b64decode(value, validate=True)
+        if name != f"{_ORIGIN}{log}" or blob[:4] != _key_id(log, key):
+            return False
+        key.verify(blob[4:], text.encode())
+    except (binascii.Error, ValueError, InvalidSignature):
+        return False
+    return True

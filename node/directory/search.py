@@ -1,0 +1,159 @@
+"""The replica's authorities and their search index: one FTS5 table over folded text, filters by exact codes."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from node.directory.folding import spellings, words
+from node.directory.model import Authority, Change, Deleted, read_authority, write_authority
+from node.directory.store import LogStore
+from node.ids import AuthorityId, NodeId, State
+
+MAX_HITS: Final = 100
+
+_SCHEMA: Final = """
+CREATE TABLE IF NOT EXISTS authorities (
+  number INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE, node TEXT NOT NULL, state TEXT NOT NULL,
+  has_roles INTEGER NOT NULL, data BLOB NOT NULL);
+CREATE INDEX IF NOT EXISTS authorities_state ON authorities (state);
+CREATE TABLE IF NOT EXISTS codes (kind TEXT NOT NULL, code TEXT NOT NULL, number INTEGER NOT NULL,
+  PRIMARY KEY (kind, code, number)) WITHOUT ROWID;
+CREATE INDEX IF NOT EXISTS codes_number ON codes (number);
+CREATE VIRTUAL TABLE IF NOT EXISTS search USING fts5 (
+  names, competence, place, tokenize = 'unicode61 remove_diacritics 0', prefix = '3');
+"""
+# bm25 takes more negative for better; names weigh most, and bodies with a role come first among equals
+_RANK: Final = "bm25(search, 10.0, 4.0, 2.0) - 3.0 * a.has_roles"
+
+
+@dataclass(frozen=True, slots=True)
+class Hit:
+    """One authority found."""
+
+    authority: Authority
+    rank: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SearchResult:
+    """What was found, best first; `understood`: professions and activities that the words name."""
+
+    hits: tuple[Hit, ...]
+    understood: tuple[str, ...] = ()
+    has_more: bool = False
+
+
+class Replica(LogStore):
+    """All logs, the authorities they make, and their index.
+
+    `vocabulary` gives a code's words in all languages, so that `teacher` and `õpetaja` find the same bodies.
+    """
+
+    schema = LogStore.schema + _SCHEMA
+    vocabulary: Mapping[str, Sequence[str]] = {}
+
+    def apply(self, changes: Iterable[Change], node: NodeId) -> None:
+        """Make the authorities what these entries of a node's log say, in one transaction."""
+        newest = {change.id: change for change in changes}
+        with self.writing() as connection:
+            self._forget(connection, list(newest.values()), node)
+            self._insert(connection, [c for c in newest.values() if not isinstance(c, Deleted)])
+
+    def _forget(self, connection: sqlite3.Connection, changes: Sequence[Change], node: NodeId) -> None:
+        """Drop what is replaced or deleted; a log deletes only what its own node hosts."""
+        query = "SELECT number, node FROM authorities WHERE id = ?"
+        found = ((c, connection.execute(query, (c.id,)).fetchone()) for c in changes)
+        gone = [(row[0],) for c, row in found if row and not (isinstance(c, Deleted) and row[1] != node)]
+        for table, column in (("authorities", "number"), ("codes", "number"), ("search", "rowid")):
+            connection.executemany(f"DELETE FROM {table} WHERE {column} = ?", gone)  # noqa: S608  # our own names
+
+    def _insert(self, connection: sqlite3.Connection, found: Sequence[Authority]) -> None:
+        first = connection.execute("SELECT coalesce(max(number), 0) + 1 FROM authorities").fetchone()[0]
+        numbered = list(enumerate(found, first))
+        connection.executemany(
+            "INSERT INTO authorities VALUES (?, ?, ?, ?, ?, ?)",
+            ((n, a.id, a.node, a.state, int(bool(a.roles)), write_authority(a)) for n, a in numbered),
+        )
+        connection.executemany(
+            "INSERT OR IGNORE INTO codes VALUES (?, ?, ?)",
+            ((kind, code, n) for n, a in numbered for kind, code in _codes(a)),
+        )
+        connection.executemany(
+            "INSERT INTO search (rowid, names, competence, place) VALUES (?, ?, ?, ?)",
+            ((n, *self._text(a)) for n, a in numbered),
+        )
+
+    def _text(self, authority: Authority) -> tuple[str, str, str]:
+        named = (*authority.names.values(), *authority.informal.values(), authority.short_name)
+        codes = (*authority.professions, *authority.activities)
+        competence = (*authority.keywords, *(word for code in codes for word in (code, *self.vocabulary.get(code, ()))))
+        place = (authority.address.get("city", ""), *authority.territory)
+        return spellings(" ".join(named)), spellings(" ".join(competence)), spellings(" ".join(place))
+
+    def find(self, authority: AuthorityId) -> Authority | None:
+        """One authority, or None."""
+        row = self.connection().execute("SELECT data FROM authorities WHERE id = ?", (authority,)).fetchone()
+        return read_authority(row[0]) if row else None
+
+    def with_code(self, kind: str, code: str, state: State | None = None) -> list[Authority]:
+        """Those that carry a code: kind is area, profession, activity, role or nuts; a role is `area/role`."""
+        rows = self.connection().execute(
+            "SELECT a.data FROM codes c JOIN authorities a USING (number) WHERE c.kind = ? AND c.code = ?"
+            " AND (? IS NULL OR a.state = ?) ORDER BY a.id",
+            (kind, code, state, state),
+        )
+        return [read_authority(row[0]) for row in rows]
+
+    def count(self) -> int:
+        """How many authorities there are."""
+        return int(self.connection().execute("SELECT count(*) FROM authorities").fetchone()[0])
+
+    def search(
+        self, text: str, *, state: State | None = None, codes: Sequence[tuple[str, str]] = (), limit: int = 20
+    ) -> SearchResult:
+        """Every word must occur, as the beginning of a word; all filters must hold.
+
+        Args:
+            codes: (kind, code) filters.
+        """
+        typed = words(text)
+        where = ["(? IS NULL OR a.state = ?)"]
+        values: list[object] = [state, state]
+        for kind, code in codes:
+            where.append("EXISTS (SELECT 1 FROM codes c WHERE c.kind = ? AND c.code = ? AND c.number = a.number)")
+            values += [kind, code]
+        size = min(limit, MAX_HITS)
+        rows = self._rows(typed, " AND ".join(where), values, size + 1)
+        hits = tuple(Hit(read_authority(data), rank) for data, rank in rows[:size])
+        return SearchResult(hits=hits, understood=self._understood(typed), has_more=len(rows) > size)
+
+    def _rows(
+        self, typed: Sequence[str], where: str, values: Sequence[object], limit: int
+    ) -> list[tuple[bytes, float]]:
+        connection = self.connection()
+        if not typed:
+            query = f"SELECT data, 0.0 FROM authorities a WHERE {where} ORDER BY has_roles DESC, id LIMIT ?"  # noqa: S608  # placeholders only
+            return connection.execute(query, (*values, limit)).fetchall()
+        match = " AND ".join(f'"{word}"*' for word in typed)
+        query = (
+            f"SELECT a.data, {_RANK} AS rank FROM search JOIN authorities a ON a.number = search.rowid"  # noqa: S608
+            f" WHERE search MATCH ? AND {where} ORDER BY rank, a.id LIMIT ?"
+        )
+        return connection.execute(query, (match, *values, limit)).fetchall()
+
+    def _understood(self, typed: Sequence[str]) -> tuple[str, ...]:
+        wanted = set(typed)
+        return tuple(
+            code for code, names in self.vocabulary.items() if any(wanted & set(words(name)) for name in names)
+        )[:5]
+
+
+def _codes(authority: Authority) -> Iterable[tuple[str, str]]:
+    yield from (("area", area) for area in authority.areas)
+    yield from (("profession", code) for code in authority.professions)
+    yield from (("activity", code) for code in authority.activities)
+    yield from (("nuts", code[:n]) for code in authority.territory for n in range(2, len(code) + 1))
+    yield from (("role", f"{area}/{role}") for area, roles in authority.roles.items() for role in roles)

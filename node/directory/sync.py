@@ -1,0 +1,225 @@
+"""Keeping directories equal: heads are gossiped, pages pulled, from a log's host or from any peer that has them.
+
+Gossip is one small exchange: each side shows the newest checkpoint of every log it holds. It runs every minute with
+every peer, and at once after a change. What a checkpoint promises is pulled page by page into the staging area, and
+counts only when the root comes out as signed; so it does not matter whom the pages come from.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import gzip
+import json
+import zlib
+from collections.abc import Mapping, Sequence
+from typing import Final, Protocol
+
+import structlog
+from aiohttp import web
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from node.directory.directory import Directory, log_name, node_of_log
+from node.directory.replication import MAX_PAGE_BYTES, PAGE, BadPage, Checkpoint, pages, read_page, write_page
+from node.errors import ImiError, PeerError
+from node.federation.listener import PEER
+from node.federation.peers import LogKey, Peers, UnknownPeer
+from node.ids import NodeId
+
+LOG_PATH: Final = "/imi/v1/log/"
+GOSSIP_PATH: Final = "/imi/v1/gossip"
+MAX_GOSSIP_BYTES: Final = 256 * 1024
+GREETINGS_AT_ONCE: Final = 8
+
+log = structlog.get_logger()
+
+
+class BadGossip(PeerError):
+    """A peer's greeting is malformed."""
+
+    code = "peer.bad-gossip"
+
+
+class Wire(Protocol):
+    """What is needed of the transport."""
+
+    async def get(self, node: NodeId, path: str, *, limit: int) -> bytes: ...
+    async def post(self, node: NodeId, path: str, body: bytes, content_type: str) -> tuple[str, bytes]: ...
+
+
+class _Gossip(BaseModel):
+    model_config = ConfigDict(extra="ignore")
+
+    heads: dict[str, str]
+
+
+class Sync:
+    """Follows all logs, and serves those held here."""
+
+    def __init__(self, directory: Directory, peers: Peers, wire: Wire) -> None:
+        self._directory, self._peers, self._wire = directory, peers, wire
+        self._pulling: dict[str, asyncio.Lock] = {}
+        self._following: set[asyncio.Future[None]] = set()
+
+    def routes(self) -> web.RouteTableDef:
+        """The routes of the federation door that belong to the directory."""
+        table = web.RouteTableDef()
+        table.get(LOG_PATH + "{node}/{collection}/checkpoint")(self._serve_checkpoint)
+        table.get(LOG_PATH + "{node}/{collection}/tile/entries/{tile:[x0-9/]+(?:\\.p/[0-9]+)?}")(self._serve_page)
+        table.post(GOSSIP_PATH)(self._serve_gossip)
+        return table
+
+    async def greet_all(self) -> None:
+        """Exchange heads with every peer; who does not answer is left for the next time."""
+        limit = asyncio.Semaphore(GREETINGS_AT_ONCE)
+
+        async def one(node: NodeId) -> None:
+            async with limit:
+                try:
+                    await self.greet(node)
+                except ImiError as error:
+                    log.info("greeting failed", peer=node, code=error.code, reason=str(error))
+
+        async with asyncio.TaskGroup() as group:
+            for peer in self._peers.reachable():
+                group.create_task(one(peer.node), name=f"greet {peer.node}")
+
+    async def greet(self, node: NodeId) -> None:
+        """Show our heads to a peer, and follow what it shows. Raises Unavailable or PeerError."""
+        _, answer = await self._wire.post(node, GOSSIP_PATH, await self._heads(), "application/json")
+        await self._follow(_read_gossip(answer), source=node)
+
+    async def _heads(self) -> bytes:
+        return json.dumps({"heads": await asyncio.to_thread(self._directory.heads)}).encode()
+
+    async def _follow(self, heads: Mapping[str, str], *, source: NodeId) -> None:
+        for name, note in heads.items():
+            node = node_of_log(name)
+            if node is None:
+                continue
+            try:
+                await self._follow_one(node, note, source)
+            except UnknownPeer:
+                continue  # its State is not, or not yet, in our trust list
+            except PeerError as error:
+                log.error("directory log refused", log=name, source=source, code=error.code, reason=str(error))  # noqa: TRY400  # no bug of ours
+
+    async def _follow_one(self, node: NodeId, note: str, source: NodeId) -> None:
+        key = self._key(node)
+        if key.host == self._peers.us:
+            return  # we serve it: nobody tells us of it
+        promised = await asyncio.to_thread(
+            self._directory.see, node, note, key.public_key, source=source, is_host=source == key.host
+        )
+        if promised is not None:
+            async with self._pulling.setdefault(log_name(node), asyncio.Lock()):
+                await self._pull(node, promised, [source, key.host] if source != key.host else [source])
+
+    def _key(self, node: NodeId) -> LogKey:
+        try:
+            return self._peers.get(node).logs["authorities"]
+        except KeyError:
+            raise UnknownPeer(f"{node} has no directory log", node=node) from None
+
+    async def _pull(self, node: NodeId, checkpoint: Checkpoint, sources: Sequence[NodeId]) -> None:
+        """Fetch what is missing from the first source that gives entries leading to the signed root."""
+        replica = self._directory.replica
+        for last, source in enumerate(sources, 1):
+            held = await asyncio.to_thread(replica.staged, checkpoint.log)
+            if held.size > checkpoint.size:
+                return  # another pull was faster
+            try:
+                for page, width, skip in pages(held.size, checkpoint.size):
+                    data = await self._wire.get(source, _tile_path(node, page, width), limit=MAX_PAGE_BYTES)
+                    await asyncio.to_thread(self._stage, checkpoint.log, data, width, skip)
+                await asyncio.to_thread(self._directory.settle, node, checkpoint)
+            except ImiError as error:
+                await asyncio.to_thread(replica.unstage, checkpoint.log)
+                log.warning(
+                    "directory pull failed", log=checkpoint.log, source=source, code=error.code, reason=str(error)
+                )
+                if last == len(sources):
+                    raise
+            else:
+                return
+
+    def _stage(self, name: str, data: bytes, width: int, skip: int) -> None:
+        self._directory.replica.stage(name, read_page(_gunzip(data), count=width)[skip:])
+
+    async def _serve_checkpoint(self, request: web.Request) -> web.Response:
+        held = await asyncio.to_thread(self._directory.replica.held, _log_of(request))
+        if held is None:
+            raise web.HTTPNotFound(text="no such log here")
+        return web.Response(text=held.note)
+
+    async def _serve_page(self, request: web.Request) -> web.Response:
+        number, width = _read_tile(request.match_info["tile"])
+        entries = await asyncio.to_thread(self._directory.replica.page, _log_of(request), number)
+        if not 0 < width <= len(entries):
+            raise web.HTTPNotFound(text="no such page here")
+        data = await asyncio.to_thread(lambda: gzip.compress(write_page(entries[:width]), 1, mtime=0))
+        return web.Response(body=data, content_type="application/gzip")
+
+    async def _serve_gossip(self, request: web.Request) -> web.Response:
+        if (request.content_length or MAX_GOSSIP_BYTES + 1) > MAX_GOSSIP_BYTES:
+            raise web.HTTPRequestEntityTooLarge(max_size=MAX_GOSSIP_BYTES, actual_size=request.content_length or 0)
+        try:
+            heads = _read_gossip(await request.read())
+        except BadGossip as error:
+            raise web.HTTPBadRequest(text=str(error)) from error
+        source = request[PEER].node
+        asyncio.get_running_loop().call_soon(self._follow_later, heads, source)
+        return web.Response(body=await self._heads(), content_type="application/json")
+
+    def _follow_later(self, heads: Mapping[str, str], source: NodeId) -> None:
+        """Follow after the answer is out; the task is held until it ends."""
+        task = asyncio.ensure_future(self._follow(heads, source=source))
+        self._following.add(task)
+        task.add_done_callback(self._followed)
+
+    def _followed(self, task: asyncio.Future[None]) -> None:
+        self._following.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            log.warning("following a peer's heads failed", reason=f"{type(error).__name__}: {error}")
+
+
+def _read_gossip(data: bytes) -> Mapping[str, str]:
+    if len(data) > MAX_GOSSIP_BYTES:
+        raise BadGossip("a greeting is too large")
+    try:
+        return _Gossip.model_validate_json(data).heads
+    except ValidationError as error:
+        raise BadGossip("a greeting is malformed") from error
+
+
+def _log_of(request: web.Request) -> str:
+    return f"{request.match_info['node']}/{request.match_info['collection']}"
+
+
+def _tile_path(node: NodeId, page: int, width: int) -> str:
+    """C2SP tlog-tiles: groups of three digits, all but the last marked x; `.p/W` for a page that is not full."""
+    digits = f"{page:03}"
+    digits = digits.zfill(-(-len(digits) // 3) * 3)
+    groups = [digits[i : i + 3] for i in range(0, len(digits), 3)]
+    tile = "/".join([*(f"x{group}" for group in groups[:-1]), groups[-1]])
+    partial = "" if width == PAGE else f".p/{width}"
+    return f"{LOG_PATH}{log_name(node)}/tile/entries/{tile}{partial}"
+
+
+def _read_tile(tile: str) -> tuple[int, int]:
+    path, _, width = tile.partition(".p/")
+    digits = path.replace("x", "").replace("/", "")
+    if len(digits) > 9:
+        raise web.HTTPNotFound(text="no such page here")
+    return int(digits or "0"), int(width) if width else PAGE
+
+
+def _gunzip(data: bytes) -> bytes:
+    """Decompress at most a page. Raises BadPage."""
+    unpacker = zlib.decompressobj(16 + zlib.MAX_WBITS)
+    try:
+        found = unpacker.decompress(data, MAX_PAGE_BYTES + 1)
+    except zlib.error as error:
+        raise BadPage("a page is not compressed as it should be") from error
+    if len(found) > MAX_PAGE_BYTES or not unpacker.eof or unpacker.unused_data:
+        raise BadPage("a page is too large or damaged")
+    return found
