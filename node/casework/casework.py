@@ -2,8 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+import asyncio
+import hashlib
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 
+import structlog
+from cryptography.hazmat.primitives.serialization import Encoding
+from sqlalchemy.orm import Session
+
+from node.casework import acting, arriving, drafting, filing, listing, showing
+from node.casework.acting import Act
+from node.casework.drafting import Place
+from node.casework.errors import FileNotHere, NoAccess, StepNotAllowed, UnknownCase, UnknownProcedure
+from node.casework.tools import Directory, Tools
 from node.casework.views import (
     CaseList,
     CaseView,
@@ -18,8 +29,21 @@ from node.casework.views import (
     RawEvent,
     WorkList,
 )
+from node.catalogue import Catalogue
+from node.clock import Clock
 from node.domain.procedures import Procedure
-from node.ids import CaseNumber
+from node.federation.peers import Peers
+from node.federation.receiver import Inbound
+from node.ids import CaseNumber, MessageId, NodeId
+from node.local_store import audit, cases, drafts, files
+from node.local_store.audit import AuditEntry
+from node.local_store.database import Database
+from node.local_store.drafts import DraftRow
+from node.local_store.files import FileStore
+from node.local_store.vault import Vault
+from pki.signer import Signer
+
+log = structlog.get_logger()
 
 
 class Casework:
@@ -29,9 +53,47 @@ class Casework:
     authority's (UnknownCase in both cases).
     """
 
+    def __init__(
+        self,
+        *,
+        node: NodeId,
+        database: Database,
+        catalogue: Catalogue,
+        directory: Directory,
+        peers: Peers,
+        clock: Clock,
+        signer: Signer,
+        files: FileStore,
+        vault: Vault,
+        new_message_id: Callable[[], MessageId],
+        national: Mapping[str, str] | None = None,
+    ) -> None:
+        """Args.
+
+        signer: this node's signing key with its certificate, as the trust list has it.
+        national: the State's own settings: `approve-requests`, `approve-replies` … -> yes or no.
+        """
+        assert signer.certificate is not None
+        self.database = database
+        self.tools = Tools(
+            node=node,
+            catalogue=catalogue,
+            directory=directory,
+            peers=peers,
+            clock=clock,
+            signer=signer,
+            certificate=hashlib.sha256(signer.certificate.public_bytes(Encoding.DER)).hexdigest(),
+            files=files,
+            vault=vault,
+            new_message_id=new_message_id,
+            national=dict(national or {}),
+        )
+
+    # What officials do.
+
     def procedures(self, official: Official) -> tuple[Procedure, ...]:
         """The procedures (newest versions) in which this official may open a case now."""
-        raise NotImplementedError
+        return tuple(p for p in self.tools.catalogue.current() if acting.first_offers(self.tools, official, p))
 
     async def create_draft(self, official: Official, procedure: str, *, version: int | None = None) -> Draft:
         """An empty draft of a new case; its number is reserved for the case.
@@ -39,11 +101,11 @@ class Casework:
         Raises:
             UnknownProcedure, NoAccess.
         """
-        raise NotImplementedError
+        return await self.database.transact(self._create_draft, official, procedure, version)
 
     async def draft(self, official: Official, number: CaseNumber, step: str = "") -> Draft:
         """The draft of a new case (`step` empty), or of a step within a case. Raises UnknownCase."""
-        raise NotImplementedError
+        return await self.database.transact(self._read_draft, official, number, step)
 
     async def save_draft(
         self,
@@ -57,17 +119,20 @@ class Casework:
         """Keep what was typed, unchecked but for size. For a step within a case the first save makes the draft.
 
         Raises:
-            UnknownCase, StaleForm (`expected` is not the draft's version), TooMuchContent, UnknownLanguage.
+            UnknownCase, StepNotAllowed, StaleForm (`expected` is not the draft's version), TooMuchContent,
+            UnknownLanguage.
         """
-        raise NotImplementedError
+        return await self.database.transact(self._save_draft, official, number, content, step=step, expected=expected)
 
     async def delete_draft(self, official: Official, number: CaseNumber, step: str = "") -> None:
         """Forget a draft; its number is not used again. Raises UnknownCase."""
-        raise NotImplementedError
+        await self.database.transact(self._delete_draft, official, number, step)
 
     async def drafts(self, official: Official) -> tuple[DraftItem, ...]:
         """The drafts of the official's authority, newest first."""
-        raise NotImplementedError
+        acting.check_reader(official)
+        rows = await self.database.read(drafts.of_authority, official.authority)
+        return tuple(drafting.item(row) for row in rows)
 
     async def take_step(
         self,
@@ -91,9 +156,12 @@ class Casework:
 
         Raises:
             UnknownCase, StepNotAllowed, StaleForm, InvalidControl, InvalidContent, RecipientWithoutAccess, NoAccess,
-            UnknownFile, UnknownLanguage, TooMuchContent, CaseBlocked, RepeatedKeyDiffers.
+            UnknownFile, FileTooLarge, UnknownLanguage, TooMuchContent, CaseBlocked, CaseErased, RepeatedKeyDiffers.
         """
-        raise NotImplementedError
+        act = Act(official=official, step=step, control=control, content=content, lang=lang, expected=expected)
+        taken = await self.database.transact(self._take_step, act, number, once)
+        log.info("step taken", number=number, step=step, authority=official.authority)
+        return taken
 
     async def open_case(
         self,
@@ -107,25 +175,31 @@ class Casework:
         once: Once | None = None,
     ) -> CaseNumber:
         """Open a case with its first step at once, without a draft. Raises as create_draft and take_step."""
-        raise NotImplementedError
+        act = Act(official=official, step=step, control=control, content=content, lang=lang)
+        number = await self.database.transact(self._open_case, act, procedure, once)
+        log.info("step taken", number=number, step=step, authority=official.authority)
+        return number
 
     async def case(self, official: Official, number: CaseNumber) -> CaseView:
-        """A case as this official may see it; reading personal data is audited. Raises UnknownCase."""
-        raise NotImplementedError
+        """A case as this official may see it; reading personal data is audited. Raises UnknownCase, CaseErased."""
+        return await self.database.transact(self._case, official, number)
 
     async def work(self, official: Official) -> WorkList:
-        """What waits for the official's authority, by urgency."""
-        raise NotImplementedError
+        """What waits for the official's authority, by urgency. Raises NoAccess."""
+        return await self.database.read(self._work, official)
 
     async def cases(
         self, official: Official, *, kind: str = "", open_only: bool = False, after: str = "", limit: int = 50
     ) -> CaseList:
-        """The authority's cases, last changed first; `after` is the cursor of the page before."""
-        raise NotImplementedError
+        """The authority's cases, last changed first; `after` is the cursor of the page before. Raises NoAccess."""
+        return await self.database.read(self._cases, official, kind=kind, open_only=open_only, after=after, limit=limit)
 
     async def events(self, official: Official, number: CaseNumber) -> tuple[RawEvent, ...]:
-        """The signed events held of a case, in the order they arrived. Raises UnknownCase."""
-        raise NotImplementedError
+        """The signed events of a case, in the order they came.
+
+        Receipts and what other authorities keep to themselves are left out. Raises UnknownCase.
+        """
+        return await self.database.read(self._events, official, number)
 
     async def attach(
         self, official: Official, *, name: str, media_type: str, lang: str, chunks: AsyncIterator[bytes]
@@ -135,10 +209,232 @@ class Casework:
         Raises:
             BadFileName, BadFileType, FileTooLarge, UnknownLanguage, NoAccess.
         """
-        raise NotImplementedError
+        acting.check_reader(official)
+        name, media_type = filing.check_name(name), filing.check_type(media_type)
+        filing.check_language(lang)
+        stored = await self.tools.files.write(chunks)
+        await self.database.transact(self._shelve, official, stored)
+        return File(
+            sha256=stored.sha256,
+            size=stored.size,
+            name=name,
+            type=media_type,
+            lang=lang,
+            form="",
+            field="",
+            by=None,
+            event=None,
+            at=self.tools.clock.now(),
+            here=True,
+        )
 
     async def fetch_file(
         self, official: Official, number: CaseNumber, sha256: str
     ) -> tuple[File, AsyncIterator[bytes]]:
-        """A file the official may read, of a case or of a draft; audited. Raises UnknownCase, UnknownFile, FileNotHere."""
-        raise NotImplementedError
+        """A file the official may read, of a case or of a draft; audited.
+
+        Raises:
+            UnknownCase, UnknownFile, FileNotHere.
+        """
+        file, stored, key = await self.database.transact(self._find_file, official, number, sha256)
+        chunks = self.tools.files.read(stored, key)
+        try:
+            first = await asyncio.to_thread(next, chunks, b"")
+        except FileNotFoundError:
+            raise FileNotHere("the file's bytes are missing on this node") from None
+        return file, _on_thread(first, chunks)
+
+    # What the federation and the jobs call.
+
+    def deliver(self, session: Session, inbound: Inbound) -> None:
+        """Take in a message, in the transaction that stores it; for the Receiver. Never raises for its content."""
+        arriving.deliver(self.tools, session, inbound)
+
+    def open_file(self, session: Session, reference: str) -> bytes:
+        """Content and files of a message, when it is built; for the Sender."""
+        return filing.open_reference(self.tools, session, reference)
+
+    def use(self, catalogue: Catalogue) -> None:
+        """Work with another edition from the next act on; call `retry_held` after it."""
+        self.tools.catalogue = catalogue
+
+    async def retry_held(self) -> int:
+        """Fold what was held, after the directory, the trust list or the catalogue changed; how many cases moved on."""
+        return await self.database.transact(self._retry_held)
+
+    async def sweep(self) -> None:
+        """Retention: erase cases whose time is over, and files and contents that nobody needs."""
+        gone = await self.database.transact(self._sweep)
+        for stored in gone:
+            await asyncio.to_thread(self.tools.files.delete, stored)
+
+    # The units of work.
+
+    def _create_draft(self, session: Session, official: Official, name: str, version: int | None) -> Draft:
+        acting.check_reader(official)
+        procedure = self.tools.catalogue.procedure(name, version)
+        if procedure is None:
+            raise UnknownProcedure("the catalogue has no such procedure, or not in this version")
+        if not acting.first_offers(self.tools, official, procedure):
+            raise NoAccess("this authority or user may not open a case in this procedure")
+        number = cases.draw_number(session, self.tools.node, self.tools.clock.now().year)
+        place = Place(number=number, step="", procedure=procedure.id, version=procedure.version)
+        content = DraftContent(lang=official.language)
+        row = drafting.create(self.tools, session, official, place, content)
+        return self._draft_view(session, official, row)
+
+    def _read_draft(self, session: Session, official: Official, number: CaseNumber, step: str) -> Draft:
+        acting.check_reader(official)
+        row = drafting.get(session, official, number, step)
+        self._audit(session, official, "draft-read", f"{number} {step}".strip())
+        return self._draft_view(session, official, row)
+
+    def _save_draft(
+        self,
+        session: Session,
+        official: Official,
+        number: CaseNumber,
+        content: DraftContent,
+        *,
+        step: str,
+        expected: str | None,
+    ) -> Draft:
+        acting.check_reader(official)
+        filing.check_language(content.lang)
+        acting.check_size({"control": dict(content.control)})
+        acting.check_size(content.content)
+        row = drafts.find(session, official.authority, number, step)
+        if row is None:
+            row = self._new_step_draft(session, official, number, step, content)
+        else:
+            drafting.check_expected(row, expected)
+            drafting.save(self.tools, session, official, row, content)
+        return self._draft_view(session, official, row)
+
+    def _new_step_draft(
+        self, session: Session, official: Official, number: CaseNumber, step: str, content: DraftContent
+    ) -> DraftRow:
+        if not step:
+            raise UnknownCase("there is no such draft")
+        case = acting.case_of(self.tools, session, official, number)
+        if step not in {offer.step.name for offer in acting.offers_now(case, official)}:
+            raise StepNotAllowed(
+                "this step is not possible now, or not for this authority and user", reason="not-offered"
+            )
+        place = Place(number=number, step=step, procedure=case.procedure.id, version=case.procedure.version)
+        return drafting.create(self.tools, session, official, place, content)
+
+    def _delete_draft(self, session: Session, official: Official, number: CaseNumber, step: str) -> None:
+        acting.check_reader(official)
+        drafting.delete(self.tools, session, official, number, step)
+
+    def _draft_view(self, session: Session, official: Official, row: DraftRow) -> Draft:
+        content = drafting.open_content(self.tools, row)
+        procedure = self.tools.catalogue.procedure(row.procedure, row.version)
+        opens = not row.step
+        offers = acting.first_offers(self.tools, official, procedure) if procedure and opens else ()
+        return Draft(
+            number=CaseNumber(row.number),
+            procedure=row.procedure,
+            step=row.step,
+            opens=opens,
+            control=content.control,
+            content=content.content,
+            lang=content.lang,
+            files=filing.draft_files(self.tools, session, official, row),
+            version=drafting.version_of(row),
+            updated_at=row.updated_at,
+            updated_by=row.login,
+            offers=tuple(
+                showing.offer_view(procedure, offer, showing.first_questions(procedure), has_draft=True)
+                for offer in offers
+                if procedure
+            ),
+        )
+
+    def _take_step(self, session: Session, act: Act, number: CaseNumber, once: Once | None) -> CaseNumber:
+        return acting.take_step(self.tools, session, act, number, once)
+
+    def _open_case(self, session: Session, act: Act, procedure: str, once: Once | None) -> CaseNumber:
+        return acting.open_case(self.tools, session, act, procedure, once)
+
+    def _case(self, session: Session, official: Official, number: CaseNumber) -> CaseView:
+        acting.check_reader(official)
+        case = acting.case_of(self.tools, session, official, number)
+        shown = showing.show(case, official)
+        if shown.personal:
+            entry = AuditEntry(
+                at=self.tools.clock.now(),
+                act="read",
+                user=official.user,
+                login=official.login,
+                authority=official.authority,
+                case=case.id,
+                subject=" ".join(shown.personal),
+            )
+            audit.record(session, entry)
+        return shown.view
+
+    def _work(self, session: Session, official: Official) -> WorkList:
+        return listing.work(self.tools, session, official)
+
+    def _cases(
+        self, session: Session, official: Official, *, kind: str, open_only: bool, after: str, limit: int
+    ) -> CaseList:
+        return listing.page(self.tools, session, official, kind=kind, open_only=open_only, after=after, limit=limit)
+
+    def _events(self, session: Session, official: Official, number: CaseNumber) -> tuple[RawEvent, ...]:
+        acting.check_reader(official)
+        case = acting.case_of(self.tools, session, official, number)
+        return tuple(
+            RawEvent(
+                event=stored.signed.event.id,
+                data=stored.signed.event_bytes,
+                signature=stored.signed.signature,
+                certificate=stored.signed.certificate,
+            )
+            for stored in case.stored
+            if not stored.door
+            and stored.signed.event.scope != "receipt"
+            and (stored.signed.event.scope != "authority" or stored.signed.event.author == official.authority)
+        )
+
+    def _shelve(self, session: Session, official: Official, stored: files.StoredFile) -> None:
+        filing.shelve(self.tools, session, official, stored)
+
+    def _find_file(
+        self, session: Session, official: Official, number: CaseNumber, sha256: str
+    ) -> tuple[File, str, bytes]:
+        acting.check_reader(official)
+        return filing.find_for(self.tools, session, official, number, sha256)
+
+    def _retry_held(self, session: Session) -> int:
+        return arriving.retry_held(self.tools, session)
+
+    def _sweep(self, session: Session) -> list[str]:
+        arriving.retry_held(self.tools, session)
+        for case in cases.cases_to_delete(session, self.tools.clock.now()):
+            cases.erase_case(session, case)
+            files.drop_all(session, case)
+            audit.record(session, AuditEntry(at=self.tools.clock.now(), act="erased", case=case))
+            log.info("case erased", case_id=case)
+        return filing.sweep(self.tools, session)
+
+    def _audit(self, session: Session, official: Official, act: str, subject: str) -> None:
+        entry = AuditEntry(
+            at=self.tools.clock.now(),
+            act=act,
+            user=official.user,
+            login=official.login,
+            authority=official.authority,
+            subject=subject,
+        )
+        audit.record(session, entry)
+
+
+async def _on_thread(first: bytes, chunks: Iterator[bytes]) -> AsyncIterator[bytes]:
+    """Chunks of a file, each read and opened on a thread."""
+    chunk = first
+    while chunk:
+        yield chunk
+        chunk = await asyncio.to_thread(next, chunks, b"")

@@ -299,7 +299,9 @@ class WorkItem:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Counters:
-    """`to_accept`: our turn and we did nothing yet; `to_answer`: our turn in a case another opened;
+    """What waits, counted.
+
+    `to_accept`: our turn and we did nothing yet; `to_answer`: our turn in a case another opened;
     `to_check`: our turn in a case we opened; `alerts`: open one-to-many cases we did not open.
     """
 
@@ -332,6 +334,6 @@ class RawEvent:
     """A signed event as stored, for whoever wants to verify it."""
 
     event: EventId
-    bytes: bytes  # canonical JSON
+    data: bytes  # canonical JSON
     signature: bytes
     certificate: str  # SHA-256 of the signing certificate, hexadecimal

@@ -1,0 +1,154 @@
+"""A case in memory, for one transaction: its events folded, its parts opened as they are needed."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Final
+
+from sqlalchemy.orm import Session
+
+from node.casework.errors import CaseErased
+from node.casework.tools import Tools
+from node.domain.events import Event, Part, canonical
+from node.domain.fold import View, fold, parties
+from node.domain.procedures import Procedure
+from node.ids import AuthorityId, CaseId, EventId, State, state_of
+from node.local_store import cases
+from node.local_store.cases import CaseRow, SealedPart, StoredEvent
+from node.local_store.vault import new_key, seal, unseal
+
+PartKey = tuple[EventId, str]  # event and audience
+
+_NEVER_FOLDED: Final = ""
+
+
+@dataclass(slots=True, eq=False)
+class Case:
+    """A case whose definition is known. Views are computed once and again after `add`."""
+
+    tools: Tools
+    session: Session
+    row: CaseRow
+    procedure: Procedure
+    stored: list[StoredEvent]
+    _views: dict[tuple[bool, AuthorityId | None], View] = field(default_factory=dict)
+    _parts: dict[PartKey, SealedPart] | None = None
+    _key: bytes | None = None
+
+    @property
+    def id(self) -> CaseId:
+        return CaseId(self.row.case_id)
+
+    @property
+    def key(self) -> bytes:
+        """The key its content is sealed with. Raises CaseErased."""
+        if self._key is None:
+            self._key = case_key(self.tools, self.row)
+        return self._key
+
+    @property
+    def our_state(self) -> State:
+        return state_of(self.tools.node)
+
+    def events(self) -> list[Event]:
+        """The events that passed the door."""
+        return [stored.signed.event for stored in self.stored if not stored.door]
+
+    def view(self, own: AuthorityId | None = None) -> View:
+        """What this State sees, and with `own` what this authority keeps to itself."""
+        return self._fold(inside=True, own=own)
+
+    def shared(self) -> View:
+        """What every party's node sees."""
+        return self._fold(inside=False, own=None)
+
+    def _fold(self, *, inside: bool, own: AuthorityId | None) -> View:
+        scopes = {event.scope for event in self.events()}
+        inside, own = inside and "state" in scopes, own if "authority" in scopes else None
+        key = (inside, own)
+        if key not in self._views:
+            state = self.our_state if inside else None
+            self._views[key] = fold(
+                self.procedure, self.events(), self.tools.catalogue.calendars, inside=state, own=own
+            )
+        return self._views[key]
+
+    def parties(self) -> Mapping[AuthorityId, frozenset[AuthorityId]]:
+        """Everyone who is or was a party, as far as this State sees, and who named them."""
+        return parties(self.procedure, self.events(), self.tools.catalogue.calendars, inside=self.our_state)
+
+    def add(self, stored: StoredEvent, *, user: int | None = None) -> None:
+        cases.add_event(self.session, stored, user=user)
+        self.stored.append(stored)
+        self._views.clear()
+
+    def sealed_parts(self) -> dict[PartKey, SealedPart]:
+        if self._parts is None:
+            self._parts = cases.parts_of(self.session, self.id)
+        return self._parts
+
+    def part(self, event: EventId, audience: str) -> Part | None:
+        """A part whose content is here and matches its commitment."""
+        sealed = self.sealed_parts().get((event, audience))
+        if sealed is None or sealed.sealed is None or not sealed.checked:
+            return None
+        return open_part(self.key, sealed)
+
+    def keep_part(self, event: EventId, audience: str, part: Part, *, checked: bool, at: datetime) -> None:
+        sealed = seal_part(self.key, event, audience, part, checked=checked)
+        cases.add_part(self.session, self.id, sealed, at=at)
+        self._parts = None
+
+    def reload_parts(self) -> None:
+        """Read the parts anew, after they were changed beside this object."""
+        self._parts = None
+
+    def forget_part(self, event: EventId, audience: str) -> None:
+        cases.erase_part(self.session, event, audience)
+        self._parts = None
+
+
+def case_key(tools: Tools, row: CaseRow) -> bytes:
+    """Raises CaseErased."""
+    if row.key is None:
+        raise CaseErased("the content of this case was deleted")
+    return tools.vault.unwrap(row.key, f"case:{row.case_id}")
+
+
+def load(tools: Tools, session: Session, row: CaseRow) -> Case | None:
+    """The case, if its definition is known here; None while its first event is held or missing."""
+    procedure = tools.catalogue.by_digest(row.digest) if row.digest != _NEVER_FOLDED else None
+    if procedure is None:
+        return None
+    return Case(tools, session, row, procedure, list(cases.events_of(session, CaseId(row.case_id))))
+
+
+def new_row(tools: Tools, session: Session, case: CaseId, *, at: datetime) -> CaseRow:
+    """A case nothing is known of yet but its id; its key is drawn here."""
+    row = CaseRow(case_id=case, created_at=at, updated_at=at, key=tools.vault.wrap(new_key(), f"case:{case}"))
+    session.add(row)
+    session.flush()
+    return row
+
+
+def set_opening(row: CaseRow, event: Event, procedure: Procedure) -> None:
+    """What a first event that passed the door says of its case."""
+    assert event.opening
+    row.number, row.opened_at = event.opening.number, event.at
+    row.procedure, row.version, row.digest = procedure.id, procedure.version, procedure.digest
+    row.kind, row.area, row.state = procedure.kind, procedure.area, procedure.start
+
+
+def seal_part(key: bytes, event: EventId, audience: str, part: Part, *, checked: bool) -> SealedPart:
+    content = seal(key, canonical(part.content), f"part:{event}/{audience}")
+    return SealedPart(event=event, audience=audience, salt=part.salt, sealed=content, checked=checked)
+
+
+def open_part(key: bytes, sealed: SealedPart) -> Part:
+    """Inverse of seal_part; the part's content must be here."""
+    assert sealed.sealed is not None
+    content = json.loads(unseal(key, sealed.sealed, f"part:{sealed.event}/{sealed.audience}"))
+    return Part(salt=sealed.salt, content=content)

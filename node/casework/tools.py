@@ -1,0 +1,91 @@
+"""What the acts work with, handed in once by whoever builds the node."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import timedelta
+from typing import Final, Protocol
+
+from node.catalogue import Catalogue
+from node.clock import Clock
+from node.errors import ImiError
+from node.federation.peers import Peers
+from node.ids import AuthorityId, MessageId, NodeId
+from node.local_store.files import FileStore
+from node.local_store.vault import Vault
+from pki.signer import Signer
+
+CLOCK_SKEW: Final = timedelta(minutes=5)  # an event from further in the future is held
+COORDINATOR: Final = "coordinator"  # directory role: may stand in for whoever is not registered
+
+
+class Authority(Protocol):
+    """What the directory says of an authority."""
+
+    @property
+    def names(self) -> Mapping[str, str]: ...
+    @property
+    def name_lang(self) -> str: ...
+    @property
+    def roles(self) -> Mapping[str, tuple[str, ...]]:
+        """Procedure area, or procedure id -> directory roles."""
+        ...
+
+
+class Directory(Protocol):
+    """The node's copy of the directory: local, cheap, callable from any thread."""
+
+    def get(self, authority: AuthorityId, /) -> Authority:
+        """Raises an ImiError if it is not known."""
+        ...
+
+    def node_of(self, authority: AuthorityId, /) -> NodeId:
+        """The node that hosts it. Raises an ImiError if it is not known."""
+        ...
+
+
+@dataclass(slots=True, kw_only=True)
+class Tools:
+    """Everything an act may use. Only `catalogue` is ever exchanged, whole, for a newer edition."""
+
+    node: NodeId
+    catalogue: Catalogue
+    directory: Directory
+    peers: Peers
+    clock: Clock
+    signer: Signer
+    certificate: str  # SHA-256 of the signing certificate, hexadecimal
+    files: FileStore
+    vault: Vault
+    new_message_id: Callable[[], MessageId]
+    national: Mapping[str, str] = field(default_factory=dict)  # the State's own settings, for `setting.<name>`
+
+    def authority(self, authority: AuthorityId) -> Authority | None:
+        try:
+            return self.directory.get(authority)
+        except ImiError:
+            return None
+
+    def home(self, authority: AuthorityId) -> NodeId | None:
+        """The node of an authority; None where the directory does not know it (yet)."""
+        try:
+            return self.directory.node_of(authority)
+        except ImiError:
+            return None
+
+    def is_ours(self, authority: AuthorityId) -> bool:
+        return self.home(authority) == self.node
+
+    def name(self, authority: AuthorityId) -> str:
+        """Its official name in its own language; the identifier where the directory has none."""
+        found = self.authority(authority)
+        return found.names.get(found.name_lang, authority) if found else authority
+
+    def access(self, authority: AuthorityId, procedure: str) -> frozenset[str]:
+        """The directory roles an authority has in a procedure; empty: no access."""
+        found = self.authority(authority)
+        if found is None:
+            return frozenset()
+        area = procedure.partition("/")[0]
+        return frozenset((*found.roles.get(procedure, ()), *found.roles.get(area, ())))

@@ -1,0 +1,55 @@
+"""Drafts: acts not taken yet, sealed, known to this node alone."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from sqlalchemy import LargeBinary, delete, select
+from sqlalchemy.orm import Mapped, Session, mapped_column
+
+from node.ids import AuthorityId, CaseNumber
+from node.local_store.tables import Base
+
+
+class DraftRow(Base):
+    """A draft of a new case (`step` empty) or of a step within one; one an authority, case and step."""
+
+    __tablename__ = "drafts"
+
+    authority: Mapped[str] = mapped_column(primary_key=True)
+    number: Mapped[str] = mapped_column(primary_key=True)
+    step: Mapped[str] = mapped_column(primary_key=True)
+    procedure: Mapped[str]
+    version: Mapped[int]
+    key: Mapped[bytes] = mapped_column(LargeBinary)  # wrapped
+    sealed: Mapped[bytes] = mapped_column(LargeBinary)
+    edition: Mapped[int] = mapped_column(default=1)  # of the draft: counts its savings
+    user: Mapped[int]
+    login: Mapped[str]
+    updated_at: Mapped[datetime]
+
+
+def find(session: Session, authority: AuthorityId, number: CaseNumber, step: str) -> DraftRow | None:
+    return session.get(DraftRow, (authority, number, step))
+
+
+def of_authority(session: Session, authority: AuthorityId) -> tuple[DraftRow, ...]:
+    """Newest first."""
+    query = select(DraftRow).where(DraftRow.authority == authority).order_by(DraftRow.updated_at.desc()).limit(500)
+    return tuple(session.scalars(query))
+
+
+def of_case(session: Session, authority: AuthorityId, number: CaseNumber) -> tuple[DraftRow, ...]:
+    query = select(DraftRow).where(DraftRow.authority == authority, DraftRow.number == number)
+    return tuple(session.scalars(query))
+
+
+def forget(session: Session, authority: AuthorityId, number: CaseNumber, step: str) -> None:
+    session.execute(
+        delete(DraftRow).where(DraftRow.authority == authority, DraftRow.number == number, DraftRow.step == step)
+    )
+
+
+def forget_case(session: Session, number: CaseNumber) -> None:
+    """Forget every authority's drafts within a case."""
+    session.execute(delete(DraftRow).where(DraftRow.number == number))
