@@ -1,6 +1,7 @@
 """A State's certificate authority: its own key in its own folder or medium, never on a node.
 
-There is no common root: each State's authority is pinned in the trust list.
+There is no common root: each State's authority is pinned in the trust list. What it issued stays in `issued/`, so that
+one can tell which certificates to revoke.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from cryptography.x509.oid import NameOID
 
 from pki import profiles
 from pki.errors import BadKeyFile, PkiError
+from pki.files import write_whole
 from pki.keys import PublicKey, generate, load_private, save_private
 
 CRL_VALID: Final = timedelta(days=30)
@@ -31,7 +33,7 @@ class NotOurs(PkiError):
 
 @dataclass(frozen=True, slots=True)
 class StateAuthority:
-    """One State's authority, opened: `ca.key`, `ca.crt`, `crl.pem` in `folder`."""
+    """One State's authority, opened: `ca.key`, `ca.crt`, `crl.pem` and `issued/` in `folder`."""
 
     folder: Path
     state: str
@@ -41,12 +43,12 @@ class StateAuthority:
     @classmethod
     def create(cls, folder: Path, state: str, passphrase: bytes | None = None) -> StateAuthority:
         """A new authority with an empty revocation list."""
-        folder.mkdir(parents=True, exist_ok=True)
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         key = generate("ca")
         assert isinstance(key, EllipticCurvePrivateKey)
         certificate = _self_signed(key, state)
         save_private(folder / "ca.key", key, passphrase)
-        (folder / "ca.crt").write_bytes(pem(certificate))
+        write_whole(folder / "ca.crt", pem(certificate))
         authority = cls(folder, state, certificate, key)
         authority.write_crl(())
         return authority
@@ -76,21 +78,30 @@ class StateAuthority:
         if node[:2] != self.state:
             raise NotOurs(f"the authority of {self.state} does not certify node {node}")
         builder = profiles.node_certificate(purpose, node, public, hosts, at=datetime.now(UTC))
-        own = x509.SubjectKeyIdentifier.from_public_key(self._key.public_key())
-        return (
+        certificate = (
             builder.issuer_name(self.certificate.subject)
-            .add_extension(x509.AuthorityKeyIdentifier.from_issuer_subject_key_identifier(own), critical=False)
+            .add_extension(self._key_identifier(), critical=False)
             .sign(self._key, hashes.SHA256())
         )
+        (self.folder / "issued").mkdir(exist_ok=True)
+        write_whole(self.folder / "issued" / f"{node}-{purpose}-{certificate.serial_number:x}.crt", pem(certificate))
+        return certificate
+
+    def issued(self, node: str) -> tuple[x509.Certificate, ...]:
+        """Every certificate this authority issued to a node."""
+        found = sorted((self.folder / "issued").glob("*.crt"))
+        certificates = (x509.load_pem_x509_certificate(path.read_bytes()) for path in found)
+        return tuple(certificate for certificate in certificates if profiles.node_of(certificate) == node)
 
     def crl(self) -> x509.CertificateRevocationList:
         """The newest revocation list this authority wrote."""
         return x509.load_pem_x509_crl((self.folder / "crl.pem").read_bytes())
 
-    def revoke(self, serial: int) -> x509.CertificateRevocationList:
-        """Add a certificate to the revocation list and write it anew."""
+    def revoke(self, *serials: int) -> x509.CertificateRevocationList:
+        """Add certificates to the revocation list and write it anew; without any, only renew it."""
         known = {entry.serial_number: entry.revocation_date_utc for entry in self.crl()}
-        known.setdefault(serial, datetime.now(UTC))
+        for serial in serials:
+            known.setdefault(serial, datetime.now(UTC))
         return self.write_crl(tuple(known.items()))
 
     def write_crl(self, revoked: Sequence[tuple[int, datetime]]) -> x509.CertificateRevocationList:
@@ -102,13 +113,18 @@ class StateAuthority:
             .last_update(at - profiles.BACKDATED)
             .next_update(at + CRL_VALID)
             .add_extension(x509.CRLNumber(int(at.timestamp() * 1000)), critical=False)
+            .add_extension(self._key_identifier(), critical=False)
         )
         for serial, since in revoked:
             entry = x509.RevokedCertificateBuilder().serial_number(serial).revocation_date(since).build()
             builder = builder.add_revoked_certificate(entry)
         crl = builder.sign(self._key, hashes.SHA256())
-        (self.folder / "crl.pem").write_bytes(crl.public_bytes(serialization.Encoding.PEM))
+        write_whole(self.folder / "crl.pem", crl.public_bytes(serialization.Encoding.PEM))
         return crl
+
+    def _key_identifier(self) -> x509.AuthorityKeyIdentifier:
+        own = x509.SubjectKeyIdentifier.from_public_key(self._key.public_key())
+        return x509.AuthorityKeyIdentifier.from_issuer_subject_key_identifier(own)
 
 
 def pem(certificate: x509.Certificate) -> bytes:

@@ -77,6 +77,21 @@ def node_certificate(
             raise ValueError(f"no certificate profile {purpose}")
 
 
+def fits(certificate: x509.Certificate, purpose: str) -> bool:
+    """Whether a certificate was issued for this purpose: a signing key opens no TLS connection, and the reverse."""
+    usage_found, extended = _usage(certificate), _extended_usage(certificate)
+    match purpose:
+        case "tls":
+            both = {ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.CLIENT_AUTH}
+            return usage_found is not None and usage_found.digital_signature and both <= extended
+        case "sign":
+            return usage_found is not None and usage_found.content_commitment and not extended
+        case "encrypt":
+            return usage_found is not None and usage_found.key_agreement and not extended
+        case _:
+            raise ValueError(f"no certificate profile {purpose}")
+
+
 def node_of(certificate: x509.Certificate) -> str:
     """The node's code in a certificate; empty if it names none or more than one."""
     try:
@@ -85,6 +100,20 @@ def node_of(certificate: x509.Certificate) -> str:
         return ""
     uris = [u for u in found.get_values_for_type(x509.UniformResourceIdentifier) if u.startswith(NODE_URI)]
     return uris[0].removeprefix(NODE_URI) if len(uris) == 1 else ""
+
+
+def _usage(certificate: x509.Certificate) -> x509.KeyUsage | None:
+    try:
+        return certificate.extensions.get_extension_for_class(x509.KeyUsage).value
+    except x509.ExtensionNotFound:
+        return None
+
+
+def _extended_usage(certificate: x509.Certificate) -> set[x509.ObjectIdentifier]:
+    try:
+        return set(certificate.extensions.get_extension_for_class(x509.ExtendedKeyUsage).value)
+    except x509.ExtensionNotFound:
+        return set()
 
 
 def _host(host: str) -> x509.GeneralName:

@@ -10,7 +10,7 @@ from cryptography import x509
 from OpenSSL import crypto
 
 from pki.errors import Untrusted
-from pki.profiles import node_of
+from pki.profiles import fits, node_of
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,11 +28,13 @@ def verify_chain(
     crls: Sequence[x509.CertificateRevocationList],
     *,
     at: datetime,
+    purpose: str | None = None,
 ) -> Identity:
     """Who holds `chain`, if it leads to an anchor and nothing in it was revoked at `at`.
 
     Args:
         chain: leaf first, the anchor left out.
+        purpose: tls, sign or encrypt, if the certificate must have been issued for that.
 
     Raises:
         Untrusted: with one reason a fault.
@@ -46,6 +48,8 @@ def verify_chain(
     node = node_of(leaf)
     if not node:
         raise Untrusted("the certificate names no node")
+    if purpose is not None and not fits(leaf, purpose):
+        raise Untrusted(f"the certificate was not issued for this purpose ({purpose})")
     _verify(chain, anchors, None, at)
     crl = next((crl for crl in crls if crl.issuer == leaf.issuer), None)
     if crl is None:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from datetime import datetime
 from typing import Annotated, Final, Literal
 
 from cryptography import x509
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
 
-from pki.errors import BadTrustList
+from pki.errors import BadTrustList, Untrusted
+from pki.verification import verify_chain
 
 MAX_ENTRY_BYTES: Final = 256 * 1024
 
@@ -37,7 +40,10 @@ class NodeEntry(_Model):
     name: dict[str, Annotated[str, StringConstraints(max_length=200)]]  # language -> name
     federation: Url | None = None  # base address of its door for other nodes
     state_ca: Pem
-    signing: tuple[Pem, ...] = ()  # newest first; retired ones stay four years, late joiners verify with them
+    signing: tuple[Pem, ...] = ()  # newest first; messages may be signed with any of them
+    retired: tuple[
+        Pem, ...
+    ] = ()  # no longer for messages; kept four years, as late joiners verify old events with them
     encryption: tuple[Pem, ...] = ()  # newest first
     suites: tuple[str, ...] = ()  # AS4 suites it reads, preferred first
     protocols: tuple[str, ...] = ("imi/1",)
@@ -62,11 +68,13 @@ def read_entry(data: bytes, state: str, node: str) -> NodeEntry:
     """A node's entry from a verified target.
 
     Raises:
-        BadTrustList: malformed, or it speaks of another node or State than its path.
+        BadTrustList: too large, malformed, or it speaks of another node or State than its path.
     """
+    if len(data) > MAX_ENTRY_BYTES:
+        raise BadTrustList(f"the entry of {node} is too large")
     try:
         entry = NodeEntry.model_validate_json(data)
-        for text in (entry.state_ca, *entry.signing, *entry.encryption):
+        for text in (entry.state_ca, *entry.signing, *entry.retired, *entry.encryption):
             x509.load_pem_x509_certificate(text.encode())
     except (ValidationError, ValueError) as error:
         raise BadTrustList(f"the entry of {node} is malformed") from error
@@ -84,6 +92,56 @@ def read_index(data: bytes, state: str) -> StateIndex:
     if index.state != state or any(node[:2] != state for node in index.nodes):
         raise BadTrustList(f"the index of {state} speaks of another State")
     return index
+
+
+def read_crl(data: bytes, state: str) -> x509.CertificateRevocationList:
+    """A State's revocation list from a verified target. Raises BadTrustList."""
+    try:
+        return x509.load_pem_x509_crl(data)
+    except ValueError as error:
+        raise BadTrustList(f"the revocation list of {state} is malformed") from error
+
+
+def trusted(
+    node: str,
+    pems: Sequence[str],
+    purpose: str,
+    anchor: x509.Certificate,
+    crl: x509.CertificateRevocationList | None,
+    *,
+    at: datetime,
+) -> tuple[tuple[x509.Certificate, ...], tuple[str, ...]]:
+    """The certificates of an entry that its State's authority vouches for now, and why the others are left out."""
+    good: list[x509.Certificate] = []
+    faults: list[str] = []
+    for text in pems:
+        certificate = x509.load_pem_x509_certificate(text.encode())
+        try:
+            identity = verify_chain([certificate], [anchor], [] if crl is None else [crl], at=at, purpose=purpose)
+        except Untrusted as error:
+            faults.append(f"{purpose} certificate {certificate.serial_number:x} of {node}: {error}")
+            continue
+        if identity.node == node:
+            good.append(certificate)
+        else:
+            faults.append(f"{purpose} certificate {certificate.serial_number:x} of {node} names {identity.node}")
+    return tuple(good), tuple(faults)
+
+
+def check_entry(entry: NodeEntry, crl: x509.CertificateRevocationList, *, at: datetime) -> None:
+    """That an entry can be used as it stands.
+
+    Raises:
+        BadTrustList: a certificate is not its State's or not the node's, revoked or of another purpose, or the
+            revocation list is not this authority's.
+    """
+    anchor = x509.load_pem_x509_certificate(entry.state_ca.encode())
+    if not crl.is_signature_valid(anchor.public_key()):  # type: ignore[arg-type]  # authorities have signing keys
+        raise BadTrustList(f"the revocation list of {entry.state} is not signed by the authority {entry.node} names")
+    _, signing = trusted(entry.node, entry.signing, "sign", anchor, crl, at=at)
+    _, encryption = trusted(entry.node, entry.encryption, "encrypt", anchor, crl, at=at)
+    if faults := (*signing, *encryption):
+        raise BadTrustList("; ".join(faults))
 
 
 def entry_path(state: str, node: str) -> str:

@@ -5,14 +5,15 @@
     folder/keys/online.key                    snapshots and time stamps, renewed without hands
     folder/repository/metadata, …/targets     what nodes fetch, byte for byte
 
-Each State signs `nodes/<State>/*` with its own delegated key, and can write nothing else; the publisher only takes
-snapshots. Source: The Update Framework specification 1.0, with consistent snapshots.
+Each State signs `nodes/<State>/*` with its own delegated key, and can write nothing else; the publisher checks what it
+is handed and takes snapshots. A snapshot holds each role's digest: bytes changed on the way are told from a State that
+signed badly, which harms that State alone. Source: The Update Framework specification 1.0, with consistent snapshots.
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -33,19 +34,20 @@ from tuf.api.metadata import (
 )
 
 from pki.errors import BadTrustList
+from pki.files import write_whole
 from pki.keys import generate, load_private, save_private
-from pki.trustlist.models import NodeEntry, StateIndex, crl_path, entry_path, index_path
+from pki.trustlist.models import NodeEntry, index_path
+from pki.trustlist.submission import Submission, check, sign_state, state_role
 
 ROOT_KEYS: Final = (5, 3)  # how many, how many must sign
 TARGETS_KEYS: Final = (3, 2)
 VALID: Final = {
     "root": timedelta(days=365),
     "targets": timedelta(days=90),
-    "state": timedelta(days=90),
     "snapshot": timedelta(days=14),
     "timestamp": timedelta(days=2),
 }
-
+TRAINING: Final = "x-imi-training"  # in the root: a federation for exercises, whose clock may be set
 
 S = TypeVar("S", Root, Timestamp, Snapshot, Targets)  # as python-tuf has it
 
@@ -62,23 +64,31 @@ class Publisher:
 
     folder: Path
     passphrase: bytes | None = None
+    now: Callable[[], datetime] = lambda: datetime.now(UTC)
 
     @classmethod
     def ceremony(
-        cls, folder: Path, states: Mapping[str, Key], passphrase: bytes | None = None, *, at: datetime | None = None
+        cls,
+        folder: Path,
+        states: Mapping[str, Key],
+        passphrase: bytes | None = None,
+        *,
+        training: bool = False,
+        now: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> Publisher:
         """Make the keys of all roles, and a first list with a delegation for each State.
 
         Args:
             states: State -> the public half of its delegation key (`make_state_key`).
+            training: a federation for exercises; nodes see it in the root.
         """
-        publisher = cls(folder, passphrase)
+        publisher = cls(folder, passphrase, now)
         for part in ("keys", "repository/metadata", "repository/targets"):
-            (folder / part).mkdir(parents=True, exist_ok=True)
+            (folder / part).mkdir(parents=True, exist_ok=True, mode=0o700 if part == "keys" else 0o755)
         names = [*_named("root", ROOT_KEYS), *_named("targets", TARGETS_KEYS), "online"]
         for name in names:
             save_private(publisher._key_path(name), generate("sign"), passphrase)
-        publisher._write_root(at or datetime.now(UTC))
+        publisher._write_root(publisher._root(training=training), ())
         publisher.set_states(states)
         return publisher
 
@@ -89,15 +99,38 @@ class Publisher:
 
     def root_bytes(self) -> bytes:
         """The newest root metadata: what a joining node is given by a trusted hand."""
-        versions = sorted((self.repository / "metadata").glob("*.root.json"), key=lambda p: int(p.name.split(".")[0]))
-        return versions[-1].read_bytes()
+        newest = self._newest_path("root")
+        if newest is None:
+            raise BadTrustList(f"{self.repository} holds no trust list: begin with a ceremony")
+        return newest.read_bytes()
+
+    def renew_root(self, replace: Sequence[str] = ()) -> None:
+        """Sign the root anew, before it ends or to replace keys; 3 of the old keys and 3 of the new ones sign.
+
+        Args:
+            replace: names of keys (`root-2`, `targets-1`, `online`) that are made anew; the old files are kept beside.
+        """
+        old = self._newest("root", Root)
+        assert old
+        before = [self._signer(name) for name in _signing("root", ROOT_KEYS)]
+        for name in replace:
+            self._key_path(name).rename(self._key_path(f"{name}-until-{old.signed.version}"))
+            save_private(self._key_path(name), generate("sign"), self.passphrase)
+        root = self._root(training=bool(old.signed.unrecognized_fields.get(TRAINING)))
+        root.version = old.signed.version + 1
+        self._write_root(root, before)
+        if replace:  # what the old keys signed no longer counts
+            targets = self._newest("targets", Targets)
+            assert targets
+            self._write(targets, "targets", _signing("targets", TARGETS_KEYS))
+            self.snapshot()
 
     def set_states(self, states: Mapping[str, Key]) -> None:
         """Say which States there are, with which delegation keys; 2 of 3 targets keys sign.
 
         A State that is left out loses its delegation, and with it all its nodes.
         """
-        targets = self._newest("targets", Targets) or Metadata(Targets(expires=_in("targets")))
+        targets = self._newest("targets", Targets) or Metadata(Targets(expires=self._end("targets")))
         targets.signed.delegations = Delegations(
             keys={key.keyid: key for key in states.values()},
             roles={
@@ -106,53 +139,80 @@ class Publisher:
                 for role in [state_role(state)]
             },
         )
-        self._write(targets, "targets", _named("targets", TARGETS_KEYS)[: TARGETS_KEYS[1]])
+        self._write(targets, "targets", _signing("targets", TARGETS_KEYS))
         self.snapshot()
+
+    def states(self) -> dict[str, Key]:
+        """The States in the list, with their delegation keys."""
+        delegations = self._delegator().delegations
+        assert delegations
+        roles = delegations.roles or {}
+        return {name.removeprefix("state-"): delegations.keys[role.keyids[0]] for name, role in roles.items()}
 
     def publish(
         self, state: str, signer: CryptoSigner, entries: Iterable[NodeEntry], crl: bytes, *, snapshot: bool = True
     ) -> None:
-        """Replace what a State says of its nodes; its own key signs.
+        """Replace what a State says of its nodes, where its key and the publisher are in one hand.
+
+        Raises:
+            UnknownState: there is no delegation for it with this key.
+            BadTrustList: an entry cannot be used as it stands.
+        """
+        key = self.states().get(state)
+        if key is None or key.keyid != signer.public_key.keyid:
+            raise UnknownState(f"the trust list has no delegation for {state} with this key")
+        version = self.next_version(state)
+        self.accept(sign_state(state, signer, entries, crl, version=version, at=self.now()), snapshot=snapshot)
+
+    def accept(self, submission: Submission, *, snapshot: bool = True) -> None:
+        """Take what a State has signed into the list.
+
+        Args:
+            snapshot: False if more follows: nodes see nothing of it before `snapshot()`.
 
         Raises:
             UnknownState: there is no delegation for it.
+            BadTrustList: not signed with its key, not the next version, or not what nodes can read.
         """
-        self._check_delegation(state, signer)
-        listed = tuple(entries)
-        index = StateIndex(state=state, nodes=tuple(sorted(entry.node for entry in listed)))
-        files = {index_path(state): _json(index), crl_path(state): crl}
-        files |= {entry_path(state, entry.node): _json(entry) for entry in listed}
-        role = state_role(state)
-        targets = self._newest(role, Targets) or Metadata(Targets(expires=_in("state")))
-        targets.signed.targets = {path: self._store(path, data) for path, data in files.items()}
-        targets.signed.expires = _in("state")
-        self._sign_and_write(targets, role, [signer])
+        state = submission.state
+        if state not in self.states():
+            raise UnknownState(f"the trust list has no delegation for {state[:2]}")
+        role = check(submission, self._delegator(), at=self.now())
+        if role.signed.version != self.next_version(state):
+            raise BadTrustList(f"version {self.next_version(state)} of {state} is due, not {role.signed.version}")
+        for path, data in submission.files.items():
+            self._store(path, data)
+        name = f"{role.signed.version}.{state_role(state)}.json"
+        write_whole(self.repository / "metadata" / name, submission.metadata)
         if snapshot:
             self.snapshot()
 
+    def next_version(self, state: str) -> int:
+        """The version the next submission of a State must have."""
+        return self._next_version(state_role(state))
+
     def snapshot(self) -> None:
         """Bind the newest version of every role together, and stamp it with the time."""
-        metadata = self.repository / "metadata"
-        roles = ["targets", *self.roles()]
-        found = {f"{role}.json": newest for role in roles if (newest := self._newest(role, Targets))}
-        snapshot = self._newest("snapshot", Snapshot) or Metadata(Snapshot(expires=_in("snapshot")))
-        snapshot.signed.meta = {name: MetaFile(version=role.signed.version) for name, role in found.items()}
+        snapshot = self._newest("snapshot", Snapshot) or Metadata(Snapshot(expires=self._end("snapshot"), meta={}))
+        for role in ("targets", *self.roles()):  # a State that left stays named: readers refuse a shorter snapshot
+            path = self._newest_path(role)
+            if path is not None:
+                data = path.read_bytes()
+                snapshot.signed.meta[f"{role}.json"] = MetaFile.from_data(_version(path), data, ["sha256"])
         self._write(snapshot, "snapshot", ["online"])
-        self._stamp(metadata)
+        self._stamp()
 
     def renew(self) -> None:
         """A new time stamp (and snapshot, when it runs out soon): the publisher's node does this every few hours."""
         newest = self._newest("snapshot", Snapshot)
-        if newest is None or newest.signed.expires < datetime.now(UTC) + VALID["snapshot"] / 2:
+        if newest is None or newest.signed.expires < self.now() + VALID["snapshot"] / 2:
             self.snapshot()
         else:
-            self._stamp(self.repository / "metadata")
+            self._stamp()
 
     def roles(self) -> tuple[str, ...]:
         """The delegated roles of all States."""
-        targets = self._newest("targets", Targets)
-        delegations = targets.signed.delegations if targets else None
-        return tuple(delegations.roles or ()) if delegations else ()
+        return tuple(map(state_role, self.states()))
 
     def entries(self, state: str) -> tuple[NodeEntry, ...]:
         """What a State says of its nodes now."""
@@ -162,58 +222,56 @@ class Publisher:
         paths = [path for path in targets.signed.targets if path.endswith(".json") and path != index_path(state)]
         return tuple(NodeEntry.model_validate_json(self._load(targets.signed.targets[path])) for path in sorted(paths))
 
-    def _stamp(self, metadata: Path) -> None:
-        snapshot = self._newest("snapshot", Snapshot)
+    def _stamp(self) -> None:
+        snapshot = self._newest_path("snapshot")
         assert snapshot
-        path = metadata / "timestamp.json"
-        stamp = (
-            Metadata[Timestamp].from_bytes(path.read_bytes())
-            if path.exists()
-            else Metadata(Timestamp(expires=_in("timestamp")))
-        )
-        stamp.signed.snapshot_meta = MetaFile(version=snapshot.signed.version)
-        if path.exists():
-            stamp.signed.version += 1
-        stamp.signed.expires = _in("timestamp")
+        path = self.repository / "metadata" / "timestamp.json"
+        version = Metadata[Timestamp].from_bytes(path.read_bytes()).signed.version + 1 if path.exists() else 1
+        bound = MetaFile.from_data(_version(snapshot), snapshot.read_bytes(), ["sha256"])
+        stamp = Metadata(Timestamp(version=version, expires=self._end("timestamp"), snapshot_meta=bound))
         stamp.sign(self._signer("online"))
-        _replace(path, stamp.to_bytes())
+        write_whole(path, stamp.to_bytes())
 
-    def _write_root(self, at: datetime) -> None:
-        root = Root(expires=at.replace(microsecond=0) + VALID["root"], consistent_snapshot=True)
+    def _root(self, *, training: bool) -> Root:
+        fields = {TRAINING: True} if training else {}
+        root = Root(expires=self._end("root"), consistent_snapshot=True, unrecognized_fields=fields)
         for role, (count, threshold) in {"root": ROOT_KEYS, "targets": TARGETS_KEYS}.items():
             for name in _named(role, (count, threshold)):
                 root.add_key(self._signer(name).public_key, role)
             root.roles[role].threshold = threshold
         for role in ("snapshot", "timestamp"):
             root.add_key(self._signer("online").public_key, role)
+        return root
+
+    def _write_root(self, root: Root, before: Sequence[CryptoSigner]) -> None:
         metadata = Metadata(root)
-        for name in _named("root", ROOT_KEYS)[: ROOT_KEYS[1]]:
-            metadata.sign(self._signer(name), append=True)
-        _replace(self.repository / "metadata" / "1.root.json", metadata.to_bytes())
+        for signer in (*before, *(self._signer(name) for name in _signing("root", ROOT_KEYS))):
+            metadata.sign(signer, append=True)
+        write_whole(self.repository / "metadata" / f"{root.version}.root.json", metadata.to_bytes())
 
     def _write(self, metadata: Metadata[S], role: str, names: Iterable[str]) -> None:
-        metadata.signed.expires = _in(role)
-        self._sign_and_write(metadata, role, [self._signer(name) for name in names])
-
-    def _sign_and_write(self, metadata: Metadata[S], role: str, signers: Iterable[CryptoSigner]) -> None:
-        folder = self.repository / "metadata"
-        if self._newest_path(role):
-            metadata.signed.version += 1
+        metadata.signed.expires = self._end(role)
+        metadata.signed.version = self._next_version(role)
         metadata.signatures.clear()
-        for signer in signers:
-            metadata.sign(signer, append=True)
-        _replace(folder / f"{metadata.signed.version}.{role}.json", metadata.to_bytes())
+        for name in names:
+            metadata.sign(self._signer(name), append=True)
+        write_whole(self.repository / "metadata" / f"{metadata.signed.version}.{role}.json", metadata.to_bytes())
 
-    def _check_delegation(self, state: str, signer: CryptoSigner) -> None:
+    def _end(self, role: str) -> datetime:
+        return self.now().replace(microsecond=0) + VALID[role]
+
+    def _delegator(self) -> Targets:
         targets = self._newest("targets", Targets)
-        roles = targets.signed.delegations.roles if targets and targets.signed.delegations else None
-        role = (roles or {}).get(state_role(state))
-        if role is None or signer.public_key.keyid not in role.keyids:
-            raise UnknownState(f"the trust list has no delegation for {state} with this key")
+        if targets is None:
+            raise BadTrustList(f"{self.repository} holds no trust list: begin with a ceremony")
+        return targets.signed
+
+    def _next_version(self, role: str) -> int:
+        path = self._newest_path(role)
+        return 1 if path is None else _version(path) + 1
 
     def _newest_path(self, role: str) -> Path | None:
-        found = [p for p in (self.repository / "metadata").glob(f"*.{role}.json") if p.name.split(".")[0].isdecimal()]
-        return max(found, key=lambda path: int(path.name.split(".")[0]), default=None)
+        return max((self.repository / "metadata").glob(f"*.{role}.json"), key=_version, default=None)
 
     def _newest(self, role: str, kind: type[S]) -> Metadata[S] | None:
         path = self._newest_path(role)
@@ -223,13 +281,11 @@ class Publisher:
         assert isinstance(metadata.signed, kind)
         return metadata
 
-    def _store(self, path: str, data: bytes) -> TargetFile:
-        target = TargetFile.from_data(path, data, ["sha256"])
+    def _store(self, path: str, data: bytes) -> None:
         folder, _, name = path.rpartition("/")
         place = self.repository / "targets" / folder
         place.mkdir(parents=True, exist_ok=True)
-        _replace(place / f"{hashlib.sha256(data).hexdigest()}.{name}", data)
-        return target
+        write_whole(place / f"{hashlib.sha256(data).hexdigest()}.{name}", data)
 
     def _load(self, target: TargetFile) -> bytes:
         folder, _, name = target.path.rpartition("/")
@@ -240,11 +296,6 @@ class Publisher:
 
     def _signer(self, name: str) -> CryptoSigner:
         return CryptoSigner(cast("Ed25519PrivateKey", load_private(self._key_path(name), "sign", self.passphrase)))
-
-
-def state_role(state: str) -> str:
-    """The TUF role a State's entries are signed under."""
-    return f"state-{state}"
 
 
 def make_state_key(path: Path, passphrase: bytes | None = None) -> CryptoSigner:
@@ -262,16 +313,9 @@ def _named(role: str, keys: tuple[int, int]) -> list[str]:
     return [f"{role}-{number}" for number in range(1, keys[0] + 1)]
 
 
-def _in(role: str) -> datetime:
-    return datetime.now(UTC).replace(microsecond=0) + VALID[role]
+def _signing(role: str, keys: tuple[int, int]) -> list[str]:
+    return _named(role, keys)[: keys[1]]
 
 
-def _json(model: NodeEntry | StateIndex) -> bytes:
-    return model.model_dump_json(indent=1, exclude_none=True).encode() + b"\n"
-
-
-def _replace(path: Path, data: bytes) -> None:
-    """Write a file whole or not at all: nodes fetch while we write."""
-    draft = path.with_name(path.name + ".new")
-    draft.write_bytes(data)
-    draft.replace(path)
+def _version(path: Path) -> int:
+    return int(path.name.split(".")[0])
