@@ -120,13 +120,17 @@ class Directory:
 
         Raises:
             NotOurLog: a change is about an authority of another node.
+            BadEntry: a value is longer than an entry allows, or not of its form.
         """
         for change in changes:
             if isinstance(change, Authority) and change.node != node:
                 raise NotOurLog(f"{change.id} is hosted by {change.node}", authority=change.id)
         name = log_name(node)
+        bodies = [write_change(change) for change in changes]
+        for body in bodies:  # what is once in a log stays: nothing enters that others would refuse
+            read_change(body, node=node)
         with self._lock, self.own.writing():
-            frontier = self.own.stage(name, [new_entry(write_change(change)) for change in changes])
+            frontier = self.own.stage(name, [new_entry(body) for body in bodies])
             checkpoint = sign_checkpoint(name, frontier, public_key=signer.public_key, sign=signer.sign)
             self.own.prove(checkpoint)
         self.follow_own(node)

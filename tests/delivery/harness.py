@@ -114,7 +114,9 @@ class SmallNode:
     async def running(self, *, sending: bool = True) -> AsyncIterator[SmallNode]:
         home = self.folder / self.node
         self.database = Database.open(home / "node.db", create=True)
-        self.database.run(lambda s: s.execute(text("CREATE TABLE IF NOT EXISTS log (id INTEGER PRIMARY KEY, what TEXT)")))
+        self.database.run(
+            lambda s: s.execute(text("CREATE TABLE IF NOT EXISTS log (id INTEGER PRIMARY KEY, what TEXT)"))
+        )
         keys = load_node_keys(home / "keys")
         kept = reader(self.folder, self.node).kept()
         assert kept
@@ -128,7 +130,12 @@ class SmallNode:
         )  # fmt: skip
         self.sender = Sender(self.parts)
         self.receiver = Receiver(
-            database=self.database, clock=self.clock, peers=self.peers, keys=keys, deliver=deliver, crash_at=self.crash_at
+            database=self.database,
+            clock=self.clock,
+            peers=self.peers,
+            keys=keys,
+            deliver=deliver,
+            crash_at=self.crash_at,
         )
         app = listener.application(
             peers=self.peers, receiver=self.receiver,

@@ -30,7 +30,10 @@ def folder(tmp_path) -> Path:
 
 @contextlib.asynccontextmanager
 async def pair(folder: Path, **more):
-    async with SmallNode(folder, NodeId("EE"), **more).running() as estonia, SmallNode(folder, NodeId("FR")).running() as france:
+    async with (
+        SmallNode(folder, NodeId("EE"), **more).running() as estonia,
+        SmallNode(folder, NodeId("FR")).running() as france,
+    ):
         yield estonia, france
 
 
@@ -129,13 +132,12 @@ async def test_a_peer_removed_from_the_trust_list_is_refused_on_its_open_connect
 
 
 async def test_a_node_cannot_speak_for_another(folder):
-    async with pair(folder) as (estonia, france):
-        async with SmallNode(folder, NodeId("DE")).running(sending=False) as germany:
-            await germany.post("FR", "m")
-            row = await _built(germany)
-            _, answer = await estonia.parts.transport.post(NodeId("FR"), "/imi/v1/as4", row.body, row.content_type)
-            assert b"EBMS:0003" in answer
-            assert await france.arrived() == []
+    async with pair(folder) as (estonia, france), SmallNode(folder, NodeId("DE")).running(sending=False) as germany:
+        await germany.post("FR", "m")
+        row = await _built(germany)
+        _, answer = await estonia.parts.transport.post(NodeId("FR"), "/imi/v1/as4", row.body, row.content_type)
+        assert b"EBMS:0003" in answer
+        assert await france.arrived() == []
 
 
 async def test_a_day_without_a_receipt_is_told_once(folder):
@@ -155,7 +157,7 @@ async def test_a_day_without_a_receipt_is_told_once(folder):
 
 
 async def test_a_huge_body_is_refused_before_it_is_read(folder):
-    async with pair(folder) as (estonia, france):
+    async with pair(folder) as (estonia, _france):
         transport = Transport(load_node_keys(folder / "EE" / "keys"), estonia.peers)
         peer, session = await transport._session(NodeId("FR"))
         headers = {"Content-Length": str(LIMITS.entity + 1), "Content-Type": "multipart/related"}

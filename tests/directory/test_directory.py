@@ -1,0 +1,232 @@
+"""Authorities: found in any script, replicated and proven, never silently rewritten."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from node.directory import Authority, Directory, UnknownAuthority
+from node.directory.directory import NotOurLog, log_name
+from node.directory.folding import fold, spellings
+from node.directory.importing import BadImport, Overlay, read_authorities
+from node.directory.model import BadEntry, Deleted, read_change, write_change
+from node.directory.replication import (
+    BadCheckpoint,
+    BadPage,
+    LogForked,
+    LogRolledBack,
+    pages,
+    read_checkpoint,
+    read_page,
+    write_page,
+)
+from node.ids import AuthorityId, NodeId, State
+from node.settings import shipped
+from pki.keys import generate
+from pki.signer import FileSigner
+
+EE = NodeId("EE")
+
+
+def body(name: str = "Haridus- ja Noorteamet", number: str = "1", **more) -> Authority:
+    return Authority(
+        id=AuthorityId(f"EE:{number}"), node=EE, state=State("EE"), names={"et": name}, name_lang="et",
+        languages=("et", "en"), **more,
+    )  # fmt: skip
+
+
+@pytest.fixture
+def signer():
+    return FileSigner(generate("log"))
+
+
+@pytest.fixture
+def owner(tmp_path):
+    (tmp_path / "owner").mkdir()
+    directory = Directory(tmp_path / "owner", vocabulary={"secondary-school-teacher": ["teacher", "õpetaja", "учител"]})
+    yield directory
+    directory.close()
+
+
+@pytest.fixture
+def replica(tmp_path):
+    (tmp_path / "replica").mkdir()
+    directory = Directory(tmp_path / "replica")
+    yield directory
+    directory.close()
+
+
+def follow(owner: Directory, replica: Directory, signer: FileSigner, *, tamper=lambda data: data) -> None:
+    """What sync does, without a network."""
+    note = owner.heads()[log_name(EE)]
+    promised = replica.see(EE, note, signer.public_key, source="EE", is_host=True)
+    assert promised
+    held = replica.replica.staged(promised.log).size
+    for page, width, skip in pages(held, promised.size):
+        data = tamper(write_page(owner.replica.page(promised.log, page)[:width]))
+        replica.replica.stage(promised.log, read_page(data, count=width)[skip:])
+    replica.settle(EE, promised)
+
+
+def test_a_new_name_is_found_everywhere_without_accents(owner, replica, signer):
+    owner.publish(EE, [body(), body("Päästeamet", "2")], signer)
+    follow(owner, replica, signer)
+    owner.publish(EE, [replace(body("Ühtne Õppeamet"), professions=("secondary-school-teacher",))], signer)
+    follow(owner, replica, signer)
+    assert [hit.authority.id for hit in replica.search("uhtne oppeamet").hits] == ["EE:1"]
+    assert not replica.search("noorteamet").hits
+    assert [hit.authority.id for hit in owner.search("teacher").hits] == ["EE:1"]
+    assert replica.get(AuthorityId("EE:1")).professions == ("secondary-school-teacher",)
+
+
+@pytest.mark.parametrize(
+    ("name", "typed"),
+    [
+        ("Υπουργείο Εθνικής Παιδείας και Θρησκευμάτων", "ypourgeio paideias"),
+        ("Υπουργείο Εθνικής Παιδείας και Θρησκευμάτων", "ipourgio pedias"),
+        ("Υπουργείο Εθνικής Παιδείας και Θρησκευμάτων", "ΥΠΟΥΡΓΕΙΟ ΠΑΙΔΕΙΑΣ"),
+        ("Министерство на образованието и науката", "ministerstvo na obrazovanieto"),
+        ("Община Търговище", "targovishte"),
+        ("Район Лозенец", "rayon lozenets"),
+        ("Autoritatea Națională pentru Protecția Consumatorilor", "nationala protectia"),
+        ("Straßenbauamt Łódź", "strassenbauamt lodz"),
+        ("Sjøfartsdirektoratet, Ærø", "sjofartsdirektoratet aero"),
+    ],
+)
+def test_names_are_found_as_people_type_them(owner, signer, name, typed):
+    owner.publish(EE, [body(name)], signer)
+    assert owner.search(typed).hits
+
+
+def test_folding_keeps_the_bulgarian_short_i_apart():
+    assert fold("Й") == "й"
+    assert "y" in spellings("й").split()
+
+
+def test_filters_hold_together(owner, signer):
+    a = body("Amet", "1", areas=("services",), roles={"services": ("alert-inbox",)}, territory=("EE001",))
+    owner.publish(EE, [a, body("Amet", "2")], signer)
+    assert [
+        h.authority.id for h in owner.search("amet", area="services", role="services/alert-inbox", nuts="EE0").hits
+    ] == ["EE:1"]
+    assert not owner.search("amet", state=State("FR")).hits
+    assert [found.id for found in owner.with_role("services", "alert-inbox", State("EE"))] == ["EE:1"]
+    assert len(owner.search("").hits) == 2
+    assert owner.search("amet", limit=1).has_more
+
+
+@pytest.mark.parametrize("typed", ['"', "a* OR b", "NEAR(a b)", "names:x", "\x00", "'" * 50, "x" * 5000, "-", "*"])
+def test_what_is_typed_is_never_query_syntax(owner, signer, typed):
+    owner.publish(EE, [body()], signer)
+    owner.search(typed)
+
+
+def test_a_deleted_authority_is_gone_and_the_log_goes_on(owner, replica, signer):
+    owner.publish(EE, [body()], signer)
+    owner.publish(EE, [Deleted(AuthorityId("EE:1"))], signer)
+    follow(owner, replica, signer)
+    with pytest.raises(UnknownAuthority):
+        replica.get(AuthorityId("EE:1"))
+    assert replica.replica.held(log_name(EE)).size == 2
+
+
+def test_a_tampered_page_is_refused_and_nothing_of_it_counts(owner, replica, signer):
+    owner.publish(EE, [body()], signer)
+    with pytest.raises(BadPage):
+        follow(owner, replica, signer, tamper=lambda data: data.replace(b"Noorteamet", b"Valeamet!!"))
+    assert replica.count() == 0
+    follow(owner, replica, signer)
+    assert replica.count() == 1
+
+
+def test_a_smaller_log_from_its_host_is_a_rollback_and_kept_as_evidence(owner, replica, signer):
+    owner.publish(EE, [body()], signer)
+    old = owner.heads()[log_name(EE)]
+    owner.publish(EE, [body("Uus nimi")], signer)
+    follow(owner, replica, signer)
+    assert replica.see(EE, old, signer.public_key, source="FR", is_host=False) is None  # a peer may lag behind
+    with pytest.raises(LogRolledBack):
+        replica.see(EE, old, signer.public_key, source="EE", is_host=True)
+    assert [row[2] for row in replica.replica.evidence()] == ["peer.log-rolled-back"]
+
+
+def test_two_logs_of_one_size_are_a_fork(tmp_path, owner, replica, signer):
+    owner.publish(EE, [body()], signer)
+    follow(owner, replica, signer)
+    (tmp_path / "liar").mkdir()
+    liar = Directory(tmp_path / "liar")
+    liar.publish(EE, [body("Teine tõde")], signer)
+    with pytest.raises(LogForked):
+        replica.see(EE, liar.heads()[log_name(EE)], signer.public_key, source="EE", is_host=True)
+    liar.publish(EE, [body("Kolmas", "3")], signer)
+    with pytest.raises(BadPage):  # longer, but it does not continue what we hold
+        follow(liar, replica, signer)
+    assert replica.get(AuthorityId("EE:1")).name == "Haridus- ja Noorteamet"
+    liar.close()
+
+
+def test_a_checkpoint_of_another_key_or_log_is_refused(owner, signer):
+    owner.publish(EE, [body()], signer)
+    note = owner.heads()[log_name(EE)]
+    with pytest.raises(BadCheckpoint):
+        read_checkpoint(note, log=log_name(EE), public_key=FileSigner(generate("log")).public_key)
+    with pytest.raises(BadCheckpoint):
+        read_checkpoint(note, log="FR/authorities", public_key=signer.public_key)
+    with pytest.raises(BadCheckpoint):
+        read_checkpoint(note.replace("\n1\n", "\n2\n"), log=log_name(EE), public_key=signer.public_key)
+
+
+@pytest.mark.parametrize(
+    "data", [b"[]\n", b"{}\n", b"[1]\n", b'["00","x"]\n', b"[" * 100_000 + b"\n", b'["zz"]\n', b"\xff\n"]
+)
+def test_malformed_entries_are_refused(data):
+    with pytest.raises(BadPage):
+        read_page(data, count=1)
+
+
+def test_an_entry_speaks_only_for_its_own_node():
+    with pytest.raises(BadEntry):
+        read_change(write_change(body()), node=NodeId("FR"))
+    with pytest.raises(BadEntry):
+        read_change(b"{}", node=EE)
+
+
+def test_nothing_enters_a_log_that_others_would_refuse(owner, signer):
+    with pytest.raises(BadEntry):
+        owner.publish(EE, [body("x" * 500)], signer)
+    with pytest.raises(NotOurLog):
+        owner.publish(NodeId("FR"), [body()], signer)
+    assert owner.own.held(log_name(EE)) is None
+
+
+def test_a_crash_between_log_and_replica_is_made_good_at_the_next_start(tmp_path, owner, signer):
+    owner.publish(EE, [body()], signer)
+    owner.close()
+    (tmp_path / "owner" / "directory.db").unlink()
+    again = Directory(tmp_path / "owner")
+    again.follow_own(EE)
+    assert again.get(AuthorityId("EE:1")).name == "Haridus- ja Noorteamet"
+    again.close()
+
+
+def test_all_shipped_authorities_can_be_read_and_the_overlay_is_marked():
+    overlay = Overlay(shipped("directory", "overlay.toml"))
+    files = sorted(shipped("directory", "authorities").glob("*.jsonl"))
+    found = [a for f in files for a in overlay.over(read_authorities(f, node=NodeId(f.stem)))]
+    assert len(found) == 15507
+    marked = [a for a in found if a.roles]
+    assert 50 <= len(marked) <= 70
+    assert all(a.assignment_invented for a in marked)
+    for authority in found:
+        read_change(write_change(replace(authority, node=NodeId(authority.state))), node=NodeId(authority.state))
+
+
+@pytest.mark.parametrize(
+    "line", ["{", '{"id": "FR-1", "name": "x"}', '{"name": "x"}', "[1]", '"x"', "{}" + " " * 70_000]
+)
+def test_a_bad_import_names_file_and_line(tmp_path, line):
+    file = tmp_path / "EE.jsonl"
+    file.write_text('{"id": "EE-1", "name": "x", "name_lang": "et"}\n' + line + "\n")
+    with pytest.raises(BadImport, match="line 2"):
+        list(read_authorities(file, node=EE))
