@@ -95,7 +95,11 @@ class StateAuthority:
 
     def crl(self) -> x509.CertificateRevocationList:
         """The newest revocation list this authority wrote."""
-        return x509.load_pem_x509_crl((self.folder / "crl.pem").read_bytes())
+        return x509.load_pem_x509_crl(self.crl_bytes())
+
+    def crl_bytes(self) -> bytes:
+        """The newest revocation list in PEM, as the trust list carries it."""
+        return (self.folder / "crl.pem").read_bytes()
 
     def revoke(self, *serials: int) -> x509.CertificateRevocationList:
         """Add certificates to the revocation list and write it anew; without any, only renew it."""

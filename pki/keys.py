@@ -80,3 +80,8 @@ def load_private(path: Path, kind: Kind, passphrase: bytes | None = None) -> Pri
 def raw_public(key: PublicKey) -> bytes:
     """The 32 raw bytes of an Ed25519 or X25519 public key."""
     return key.public_bytes(serialization.Encoding.Raw, serialization.PublicFormat.Raw)
+
+
+def public_pem(key: PublicKey) -> bytes:
+    """A public key as PEM (SubjectPublicKeyInfo)."""
+    return key.public_bytes(serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo)

@@ -1,7 +1,8 @@
 """A node's keys: made on the node, certified by its State, never carried from one to the other.
 
-A node writes a request (public keys and proofs of possession); the State's authority answers with certificates; the
-node installs them. An X25519 key cannot sign, so the node's signing key vouches for it.
+A node writes a request (public keys, proofs of possession, what its entry should say); the State's authority answers
+with certificates and makes the entry; the node installs the certificates. An X25519 key cannot sign, so the node's
+signing key vouches for it: who claims another's key so can only make its own mail unreadable to itself.
 """
 
 from __future__ import annotations
@@ -9,8 +10,8 @@ from __future__ import annotations
 import base64
 import binascii
 import hashlib
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Final, cast
 
@@ -20,13 +21,15 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePrivateKey, EllipticCurvePublicKey
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey, X25519PublicKey
-from pydantic import BaseModel, ConfigDict, StringConstraints, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
 
 from pki import profiles
 from pki.authority import StateAuthority, pem
 from pki.errors import BadKeyFile, PkiError
-from pki.keys import Kind, generate, load_private, raw_public, save_private
+from pki.files import write_whole
+from pki.keys import Kind, PublicKey, generate, load_private, public_pem, raw_public, save_private
 from pki.signer import Decrypter, FileDecrypter, FileSigner, Signer
+from pki.trustlist.models import LogEntry, NodeEntry, Url
 
 KINDS: Final[tuple[Kind, ...]] = ("tls", "sign", "encrypt", "log")
 CERTIFIED: Final[tuple[Kind, ...]] = ("tls", "sign", "encrypt")
@@ -51,6 +54,10 @@ class Request(BaseModel):
     encrypt: str  # raw X25519 public key, Base64
     encrypt_proof: str  # by the signing key over `_proof_input`, Base64
     log: str  # raw Ed25519 public key, Base64
+    name: dict[str, Annotated[str, StringConstraints(max_length=200)]] = Field(default_factory=dict)  # language -> name
+    federation: Url | None = None  # base address of its door for other nodes
+    suites: tuple[str, ...] = ()  # AS4 suites it reads, preferred first
+    collections: tuple[str, ...] = ()  # its directory logs
 
 
 class Certificates(BaseModel):
@@ -73,17 +80,46 @@ class NodeKeys:
     signer: Signer
     decrypters: tuple[Decrypter, ...]
     log_signer: Signer
+    hosted_logs: Mapping[str, Signer] = field(default_factory=dict)  # State or node without a door -> its log's key
 
 
 def create_keys(folder: Path, passphrase: bytes | None = None) -> None:
     """Make the four keys of a node. Raises FileExistsError if there are some already."""
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     for kind in KINDS:
-        save_private(folder / f"{kind}.key", generate(kind), passphrase)
+        key = generate(kind)
+        save_private(folder / f"{kind}.key", key, passphrase)
+        write_whole(folder / f"{kind}.pub", public_pem(key.public_key()))
 
 
-def write_request(folder: Path, node: str, hosts: Sequence[str], passphrase: bytes | None = None) -> Request:
-    """The request for the keys in a folder."""
+def create_log_key(folder: Path, node: str, passphrase: bytes | None = None) -> Ed25519PublicKey:
+    """Make the log key of a State or node whose logs are hosted here (`log-<node>.key`)."""
+    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    key = cast("Ed25519PrivateKey", generate("log"))
+    save_private(folder / f"log-{node}.key", key, passphrase)
+    return key.public_key()
+
+
+def write_request(
+    folder: Path,
+    node: str,
+    hosts: Sequence[str],
+    passphrase: bytes | None = None,
+    *,
+    name: Mapping[str, str] | None = None,
+    federation: str | None = None,
+    suites: Sequence[str] = (),
+    collections: Sequence[str] = (),
+) -> Request:
+    """The request for the keys in a folder.
+
+    Args:
+        hosts: names and addresses the TLS certificate is for.
+        name: of the node in the trust list, by language.
+        federation: base address of its door, without a slash at the end.
+        suites: AS4 suites it reads, preferred first.
+        collections: the directory logs it signs with its log key.
+    """
     tls = cast("EllipticCurvePrivateKey", load_private(folder / "tls.key", "tls", passphrase))
     sign = cast("Ed25519PrivateKey", load_private(folder / "sign.key", "sign", passphrase))
     encrypt = cast("X25519PrivateKey", load_private(folder / "encrypt.key", "encrypt", passphrase))
@@ -98,6 +134,10 @@ def write_request(folder: Path, node: str, hosts: Sequence[str], passphrase: byt
         encrypt=_b64(raw),
         encrypt_proof=_b64(sign.sign(_proof_input(node, raw))),
         log=_b64(raw_public(log.public_key())),
+        name=dict(name or {}),
+        federation=federation,
+        suites=tuple(suites),
+        collections=tuple(collections),
     )
 
 
@@ -126,10 +166,52 @@ def answer(authority: StateAuthority, request: Request) -> Certificates:
     )
 
 
+def entry_for(authority: StateAuthority, request: Request, certificates: Certificates) -> NodeEntry:
+    """What the trust list will say of a node that was just certified."""
+    return NodeEntry(
+        node=request.node,
+        state=authority.state,
+        name=request.name or {"en": request.node},
+        federation=request.federation,
+        state_ca=pem(authority.certificate).decode(),
+        signing=(certificates.sign,),
+        encryption=(certificates.encrypt,),
+        suites=request.suites,
+        logs={each: LogEntry(public_key=request.log, host=request.node) for each in request.collections},
+    )
+
+
+def hosted_entry(authority: StateAuthority, logs: Mapping[str, Ed25519PublicKey], host: str) -> NodeEntry:
+    """The entry of a State without a node: only logs, served by `host`."""
+    return NodeEntry(
+        node=authority.state,
+        state=authority.state,
+        name={"en": authority.state},
+        state_ca=pem(authority.certificate).decode(),
+        logs={each: LogEntry(public_key=_b64(raw_public(key)), host=host) for each, key in logs.items()},
+    )
+
+
+def read_certificates(data: bytes) -> Certificates:
+    """A State's answer from bytes. Raises BadRequest."""
+    try:
+        return Certificates.model_validate_json(data[: MAX_REQUEST_BYTES + 1])
+    except ValidationError as error:
+        raise BadRequest("these are not a node's certificates") from error
+
+
 def install(folder: Path, certificates: Certificates) -> None:
-    """Write a State's answer beside the keys."""
-    for kind in CERTIFIED:
-        (folder / f"{kind}.crt").write_text(getattr(certificates, kind), encoding="ascii")
+    """Write a State's answer beside the keys.
+
+    Raises:
+        BadKeyFile: a certificate is of another key; nothing is written.
+    """
+    texts = {kind: getattr(certificates, kind).encode() for kind in CERTIFIED}
+    for kind, text in texts.items():
+        if _spki_of(text) != _read(folder / f"{kind}.pub"):
+            raise BadKeyFile(f"the {kind} certificate is not for the key in {folder}")
+    for kind, text in texts.items():
+        write_whole(folder / f"{kind}.crt", text)
 
 
 def write_node_keys(
@@ -164,12 +246,30 @@ def load_node_keys(folder: Path, passphrase: bytes | None = None) -> NodeKeys:
         signer=FileSigner(sign, certificate),
         decrypters=tuple(_decrypter(path, passphrase) for path in files),
         log_signer=FileSigner(log),
+        hosted_logs={
+            path.stem.removeprefix("log-"): FileSigner(cast("Ed25519PrivateKey", load_private(path, "log", passphrase)))
+            for path in sorted(folder.glob("log-*.key"))
+        },
     )
 
 
 def fingerprint(certificate: x509.Certificate) -> str:
     """SHA-256 of the certificate's DER, hexadecimal: how events name the key that signed them."""
     return hashlib.sha256(certificate.public_bytes(serialization.Encoding.DER)).hexdigest()
+
+
+def _spki_of(text: bytes) -> bytes:
+    try:
+        return public_pem(cast("PublicKey", x509.load_pem_x509_certificate(text).public_key()))
+    except ValueError as error:
+        raise BadRequest("the answer holds something that is no certificate") from error
+
+
+def _read(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise BadKeyFile(f"{path} is missing: make the node's keys first") from error
 
 
 def _decrypter(path: Path, passphrase: bytes | None) -> Decrypter:

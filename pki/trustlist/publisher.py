@@ -19,8 +19,9 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Final, TypeVar, cast
 
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-from securesystemslib.signer import CryptoSigner, Key
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
+from cryptography.hazmat.primitives.serialization import load_pem_public_key
+from securesystemslib.signer import CryptoSigner, Key, SSlibKey
 from tuf.api.metadata import (
     DelegatedRole,
     Delegations,
@@ -33,9 +34,9 @@ from tuf.api.metadata import (
     Timestamp,
 )
 
-from pki.errors import BadTrustList
+from pki.errors import BadKeyFile, BadTrustList
 from pki.files import write_whole
-from pki.keys import generate, load_private, save_private
+from pki.keys import generate, load_private, public_pem, save_private
 from pki.trustlist.models import NodeEntry, index_path
 from pki.trustlist.submission import Submission, check, sign_state, state_role
 
@@ -172,14 +173,14 @@ class Publisher:
 
         Raises:
             UnknownState: there is no delegation for it.
-            BadTrustList: not signed with its key, not the next version, or not what nodes can read.
+            BadTrustList: not signed with its key, not a newer version, or not what nodes can read.
         """
         state = submission.state
         if state not in self.states():
             raise UnknownState(f"the trust list has no delegation for {state[:2]}")
         role = check(submission, self._delegator(), at=self.now())
-        if role.signed.version != self.next_version(state):
-            raise BadTrustList(f"version {self.next_version(state)} of {state} is due, not {role.signed.version}")
+        if role.signed.version < self.next_version(state):
+            raise BadTrustList(f"the list has version {self.next_version(state) - 1} of {state} already")
         for path, data in submission.files.items():
             self._store(path, data)
         name = f"{role.signed.version}.{state_role(state)}.json"
@@ -299,9 +300,22 @@ class Publisher:
 
 
 def make_state_key(path: Path, passphrase: bytes | None = None) -> CryptoSigner:
-    """A State's delegation key, in its own folder."""
-    save_private(path, generate("sign"), passphrase)
+    """A State's delegation key, in its own folder; the public half beside it (`.pub`) is for the publisher."""
+    key = generate("sign")
+    save_private(path, key, passphrase)
+    write_whole(path.with_suffix(".pub"), public_pem(key.public_key()))
     return load_state_key(path, passphrase)
+
+
+def read_state_key(data: bytes) -> Key:
+    """The public half of a State's delegation key from its `.pub` file. Raises BadKeyFile."""
+    try:
+        key = load_pem_public_key(data)
+    except ValueError as error:
+        raise BadKeyFile("this is not the public half of a State's key") from error
+    if not isinstance(key, Ed25519PublicKey):
+        raise BadKeyFile("a State's key for the trust list is Ed25519")
+    return SSlibKey.from_crypto(key)
 
 
 def load_state_key(path: Path, passphrase: bytes | None = None) -> CryptoSigner:

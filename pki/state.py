@@ -1,0 +1,113 @@
+"""A State's side: its authority, its key for the trust list, and what it says of its nodes. Never on a node.
+
+folder/ca.key ca.crt crl.pem issued/    the authority
+folder/trust.key trust.pub              signs the State's part of the trust list
+folder/entries/<node>.json              what it says
+folder/submission.json                  what it last signed, as the publisher gets it
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+from securesystemslib.signer import CryptoSigner
+
+from pki.authority import StateAuthority
+from pki.errors import PkiError
+from pki.files import write_whole
+from pki.node_keys import Certificates, Request, answer, entry_for, hosted_entry
+from pki.trustlist.models import NodeEntry, read_entry
+from pki.trustlist.publisher import load_state_key, make_state_key
+from pki.trustlist.submission import Submission, read_role, sign_state
+
+
+class NoSuchNode(PkiError):
+    """The State says nothing of this node."""
+
+    code = "pki.no-such-node"
+
+
+@dataclass(frozen=True, slots=True)
+class StateOffice:
+    """One State's folder, opened."""
+
+    authority: StateAuthority
+    trust_key: CryptoSigner
+
+    @classmethod
+    def create(cls, folder: Path, state: str, passphrase: bytes | None = None) -> StateOffice:
+        """A State's keys, made anew. Raises FileExistsError if there are some."""
+        authority = StateAuthority.create(folder, state, passphrase)
+        (folder / "entries").mkdir(exist_ok=True)
+        return cls(authority, make_state_key(folder / "trust.key", passphrase))
+
+    @classmethod
+    def open(cls, folder: Path, passphrase: bytes | None = None) -> StateOffice:
+        """A State's folder. Raises BadKeyFile."""
+        return cls(StateAuthority.open(folder, passphrase), load_state_key(folder / "trust.key", passphrase))
+
+    @property
+    def state(self) -> str:
+        """Whose office this is."""
+        return self.authority.state
+
+    def entries(self) -> tuple[NodeEntry, ...]:
+        """What the State says of its nodes."""
+        found = sorted((self.authority.folder / "entries").glob("*.json"))
+        return tuple(read_entry(path.read_bytes(), self.state, path.stem) for path in found)
+
+    def admit(self, request: Request) -> Certificates:
+        """Certify a node, and let the trust list say of it what it asked for.
+
+        Raises:
+            BadRequest: a proof of possession does not hold.
+            NotOurs: the node is another State's.
+        """
+        certificates = answer(self.authority, request)
+        self.put(entry_for(self.authority, request, certificates))
+        return certificates
+
+    def host(self, logs: Mapping[str, Ed25519PublicKey], host: str) -> None:
+        """Have the logs of this State served by another State's node, as long as it has none of its own."""
+        self.put(hosted_entry(self.authority, logs, host))
+
+    def put(self, entry: NodeEntry) -> None:
+        """Say this of a node from the next `sign` on."""
+        write_whole(self._place(entry.node), entry.model_dump_json(indent=1, exclude_none=True).encode() + b"\n")
+
+    def remove(self, node: str) -> None:
+        """Say nothing of a node any more, and revoke all its certificates.
+
+        Raises:
+            NoSuchNode: there was nothing said of it.
+        """
+        if not self._place(node).exists():
+            raise NoSuchNode(f"{self.state} says nothing of a node {node}")
+        self._place(node).unlink()
+        self.revoke(node)
+
+    def revoke(self, node: str) -> None:
+        """Put all certificates of a node on the revocation list."""
+        self.authority.revoke(*(certificate.serial_number for certificate in self.authority.issued(node)))
+
+    def sign(self, at: datetime | None = None) -> Submission:
+        """Everything the State says now, signed for the publisher; kept as `submission.json`."""
+        path = self.authority.folder / "submission.json"
+        last = read_role(Submission.from_bytes(path.read_bytes()).metadata).signed.version if path.exists() else 0
+        submission = sign_state(
+            self.state,
+            self.trust_key,
+            self.entries(),
+            self.authority.crl_bytes(),
+            version=last + 1,
+            at=at or datetime.now(UTC),
+        )
+        write_whole(path, submission.to_bytes())
+        return submission
+
+    def _place(self, node: str) -> Path:
+        return self.authority.folder / "entries" / f"{node}.json"
