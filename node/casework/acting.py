@@ -299,7 +299,7 @@ def _store(case: Case, act: Act, composed: Composed) -> None:
     )
     case.add(stored, user=act.official.user)
     for audience, part in composed.parts.items():
-        case.keep_part(event.id, audience, part, checked=True, at=now)
+        case.keep_part(event.id, audience, part, at=now)
     entry = AuditEntry(
         at=now,
         act="step",

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-import hashlib
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 
 import structlog
-from cryptography.hazmat.primitives.serialization import Encoding
 from sqlalchemy.orm import Session
 
 from node.casework import acting, arriving, drafting, filing, listing, showing
@@ -41,6 +39,7 @@ from node.local_store.database import Database
 from node.local_store.drafts import DraftRow
 from node.local_store.files import FileStore
 from node.local_store.vault import Vault
+from pki.node_keys import fingerprint
 from pki.signer import Signer
 
 log = structlog.get_logger()
@@ -82,7 +81,7 @@ class Casework:
             peers=peers,
             clock=clock,
             signer=signer,
-            certificate=hashlib.sha256(signer.certificate.public_bytes(Encoding.DER)).hexdigest(),
+            certificate=fingerprint(signer.certificate),
             files=files,
             vault=vault,
             new_message_id=new_message_id,

@@ -97,13 +97,19 @@ class Case:
             return None
         return open_part(self.key, sealed)
 
-    def keep_part(self, event: EventId, audience: str, part: Part, *, checked: bool, at: datetime) -> None:
-        sealed = seal_part(self.key, event, audience, part, checked=checked)
+    def keep_part(self, event: EventId, audience: str, part: Part, *, at: datetime) -> None:
+        """Seal and store a part of our own step."""
+        sealed = seal_part(self.key, event, audience, part, checked=True)
         cases.add_part(self.session, self.id, sealed, at=at)
         self._parts = None
 
     def reload_parts(self) -> None:
         """Read the parts anew, after they were changed beside this object."""
+        self._parts = None
+
+    def use_part(self, event: EventId, audience: str) -> None:
+        """Note that an authority of ours is entitled to a part."""
+        cases.mark_used(self.session, event, audience)
         self._parts = None
 
     def forget_part(self, event: EventId, audience: str) -> None:

@@ -48,10 +48,13 @@ class Debt:
 def send_owed(case: Case) -> None:
     """Post what each other node is owed and was not given yet."""
     sent = cases.sent_items(case.session, case.id)
-    for node, debt in _Debts(case, sent).by_node().items():
+    debts = _Debts(case, sent)
+    for node, debt in debts.by_node().items():
         cases.mark_sent(case.session, case.id, node, sorted(debt.passed), "")
         for events, parts in _in_messages(case, debt):
             _post(case, node, events, parts, sent)
+    for node, lost in debts.lost().items():
+        cases.unmark_sent(case.session, case.id, node, lost)
 
 
 class _Debts:
@@ -65,6 +68,7 @@ class _Debts:
         self.stored = [s for s in passed_door if s.signed.event.id not in judged]
         self.named_by = case.parties()
         self.knew: dict[EventId, frozenset[AuthorityId]] = {}
+        self.may_have: dict[NodeId, set[str]] = {}  # node -> parts, as items
 
     def by_node(self) -> Mapping[NodeId, Debt]:
         debts: dict[NodeId, Debt] = {}
@@ -80,6 +84,7 @@ class _Debts:
 
     def _add(self, debt: Debt, node: NodeId, party: AuthorityId) -> None:
         may_have = readable(self.case.procedure, self.view, party, carried=True)
+        self.may_have.setdefault(node, set()).update(f"{event}/{audience}" for event, audience in may_have)
         for stored in self.stored:
             event = stored.signed.event
             if not self._is_for(event, party) or self.case.tools.home(event.author) == node:
@@ -90,6 +95,18 @@ class _Debts:
                 self._collect(debt, stored, open_items)
             elif open_items and self._named_here(party):
                 debt.passed.update(open_items)
+
+    def lost(self) -> Mapping[NodeId, set[str]]:
+        """Parts of steps that count which a node was given and deleted since, as nobody there may have them now."""
+        counting = {event.id for event in self.view.counting()}
+        lost: dict[NodeId, set[str]] = {}
+        for node, item in self.sent:
+            event, _, audience = item.partition("/")
+            if audience and event in counting and item not in self.may_have.get(node, ()):
+                part = self.case.part(EventId(event), audience)
+                named = (f"file:{document['sha256']}" for document in documents(part.content)) if part else ()
+                lost.setdefault(node, set()).update({item, *named})
+        return lost
 
     def _is_for(self, event: Event, party: AuthorityId) -> bool:
         if event.scope == "state":

@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime
 
-from node.casework.loading import Case
+from node.casework.loading import Case, PartKey
 from node.casework.sending import send_owed
 from node.domain.deadlines import Due, due_dates, keeping
 from node.domain.events import RECEIVED, Event, SignedEvent, signing_input
@@ -14,7 +14,7 @@ from node.domain.fold import View, readable, received_by
 from node.domain.forms import documents
 from node.domain.procedures import ANSWERS, COMMENTS
 from node.domain.steps import receipt
-from node.ids import AuthorityId, CaseNumber, EventId, NodeId
+from node.ids import AuthorityId, CaseNumber, NodeId
 from node.local_store import cases, drafts, files
 from node.local_store.cases import DeadlineRow, StandingRow, StoredEvent
 
@@ -80,31 +80,31 @@ def _add_receipt(case: Case, event: Event, news: Iterable[Event]) -> None:
 
 
 def _close_parts(case: Case) -> None:
-    """Delete the parts that count and that no authority of ours may hold any more, and files only they name."""
-    view = case.view()
-    ours = [a for role in case.procedure.roles for a in view.holders(role) if case.tools.is_ours(a)]
-    if not any(part.sealed for part in case.sealed_parts().values()):
+    """Delete the parts some authority of ours was entitled to and none is any more, and files only they name.
+
+    A part that came before the step that entitles us (its sender knew of it sooner) is kept until then.
+    """
+    held = {key: part for key, part in case.sealed_parts().items() if part.sealed is not None and part.checked}
+    if not held:
         return
-    may_hold = {key for authority in set(ours) for key in readable(case.procedure, view, authority, carried=True)}
+    view = case.view()
+    may_hold = {key for party in our_parties(case, view) for key in readable(case.procedure, view, party, carried=True)}
     counting = {event.id for event in view.counting()}
-    gone = [
-        key
-        for key, part in case.sealed_parts().items()
-        if part.sealed is not None and part.checked and key[0] in counting and key not in may_hold
-    ]
+    for key in held.keys() & may_hold:
+        if not held[key].used:
+            case.use_part(*key)
+    gone = {key for key, part in held.items() if part.used and key not in may_hold and key[0] in counting}
     if gone:
         _forget(case, gone)
 
 
-def _forget(case: Case, gone: list[tuple[EventId, str]]) -> None:
+def _forget(case: Case, gone: set[PartKey]) -> None:
+    for event, audience in gone:
+        case.forget_part(event, audience)
     named: set[str] = set()
     for key in case.sealed_parts():
-        part = case.part(*key)
-        if part and key not in gone:
+        if part := case.part(*key):
             named.update(str(document["sha256"]) for document in documents(part.content))
-    for event, audience in list(case.sealed_parts()):
-        if (event, audience) in gone:
-            case.forget_part(event, audience)
     for sha256 in files.digests_in_case(case.session, case.id) - named:
         files.drop(case.session, case.id, sha256)
 

@@ -68,6 +68,7 @@ class PartRow(Base):
     salt: Mapped[bytes] = mapped_column(LargeBinary)
     sealed: Mapped[bytes | None] = mapped_column(LargeBinary)
     checked: Mapped[bool]  # against the event's commitment; False while the event is not here
+    used: Mapped[bool] = mapped_column(default=False)  # some authority here was entitled to it since it came
     arrived_at: Mapped[datetime]
 
 
@@ -179,6 +180,7 @@ class SealedPart:
     salt: bytes
     sealed: bytes | None
     checked: bool
+    used: bool = False
 
 
 def find(session: Session, case: CaseId) -> CaseRow | None:
@@ -262,19 +264,26 @@ def count_held(session: Session, case: CaseId) -> int:
 
 
 def add_part(session: Session, case: CaseId, part: SealedPart, *, at: datetime) -> None:
-    """Store a part; one that is here (or was, and was deleted) stays as it is."""
+    """Store a part. One that is here stays as it is; one that was deleted comes back, as its reader may have."""
+    values = {
+        "event_id": part.event,
+        "audience": part.audience,
+        "case_id": case,
+        "salt": part.salt,
+        "sealed": part.sealed,
+        "checked": part.checked,
+        "used": part.used,
+        "arrived_at": at,
+    }
+    again = {name: values[name] for name in ("salt", "sealed", "checked", "used", "arrived_at")}
     session.execute(
         insert(PartRow)
-        .values(
-            event_id=part.event,
-            audience=part.audience,
-            case_id=case,
-            salt=part.salt,
-            sealed=part.sealed,
-            checked=part.checked,
-            arrived_at=at,
+        .values(**values)
+        .on_conflict_do_update(
+            index_elements=["event_id", "audience"],
+            set_=again,
+            where=PartRow.sealed.is_(None) & (PartRow.case_id == case),
         )
-        .on_conflict_do_nothing()
     )
 
 
@@ -282,7 +291,12 @@ def parts_of(session: Session, case: CaseId) -> dict[tuple[EventId, str], Sealed
     rows = session.execute(select(PartRow.__table__).where(PartRow.case_id == case))
     return {
         (EventId(row.event_id), row.audience): SealedPart(
-            event=EventId(row.event_id), audience=row.audience, salt=row.salt, sealed=row.sealed, checked=row.checked
+            event=EventId(row.event_id),
+            audience=row.audience,
+            salt=row.salt,
+            sealed=row.sealed,
+            checked=row.checked,
+            used=row.used,
         )
         for row in rows
     }
@@ -290,6 +304,10 @@ def parts_of(session: Session, case: CaseId) -> dict[tuple[EventId, str], Sealed
 
 def mark_checked(session: Session, event: EventId, audience: str) -> None:
     session.execute(update(PartRow).where(PartRow.event_id == event, PartRow.audience == audience).values(checked=True))
+
+
+def mark_used(session: Session, event: EventId, audience: str) -> None:
+    session.execute(update(PartRow).where(PartRow.event_id == event, PartRow.audience == audience).values(used=True))
 
 
 def drop_part(session: Session, event: EventId, audience: str) -> None:
@@ -319,6 +337,13 @@ def mark_sent(session: Session, case: CaseId, node: NodeId, items: Iterable[str]
     rows = [{"case_id": case, "node": node, "item": item, "message_id": message_id} for item in items]
     if rows:
         session.execute(insert(SentRow), rows)
+
+
+def unmark_sent(session: Session, case: CaseId, node: NodeId, items: Iterable[str]) -> None:
+    """Forget that a node was given something it lost since: it is owed again if it may have it again."""
+    session.execute(
+        delete(SentRow).where(SentRow.case_id == case, SentRow.node == node, SentRow.item.in_(sorted(items)))
+    )
 
 
 def replace_standings(session: Session, case: CaseId, rows: Sequence[StandingRow]) -> None:

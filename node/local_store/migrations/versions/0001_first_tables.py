@@ -253,6 +253,7 @@ def upgrade() -> None:
         sa.Column("salt", sa.LargeBinary(), nullable=False),
         sa.Column("sealed", sa.LargeBinary(), nullable=True),
         sa.Column("checked", sa.Boolean(), nullable=False),
+        sa.Column("used", sa.Boolean(), nullable=False),
         sa.Column("arrived_at", tables.UtcDateTime(), nullable=False),
         sa.ForeignKeyConstraint(["case_id"], ["cases.case_id"], name=op.f("fk_parts_case_id")),
         sa.PrimaryKeyConstraint("event_id", "audience", name=op.f("pk_parts")),
