@@ -65,11 +65,12 @@ class Peer:
     url: str | None
     state_ca: x509.Certificate
     crl: x509.CertificateRevocationList | None
-    signing: tuple[x509.Certificate, ...]  # newest first
+    signing: tuple[x509.Certificate, ...]  # newest first; vouched for by the State when the list was read
     encryption: tuple[x509.Certificate, ...]
     suites: tuple[str, ...]
     features: tuple[str, ...]
     logs: Mapping[str, LogKey]  # collection -> key
+    retired: tuple[x509.Certificate, ...] = ()  # no longer for messages: old events are verified with them
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,6 +81,7 @@ class TrustList:
     read_at: datetime
     valid_until: datetime
     nodes: Mapping[NodeId, Peer] = field(default_factory=dict)
+    training: bool = False  # a federation for exercises: its clock may be set
 
     def freshness(self, at: datetime) -> Freshness:
         """Fresh; stale for two weeks: known peers go on, nothing new is accepted; then stopped: nothing is sent."""
@@ -100,7 +102,7 @@ class Peers:
         self._listeners: list[Callable[[], None]] = []
         self._trust = trust
         self._by_fingerprint = _fingerprints(trust)
-        self._verdicts: dict[bytes, tuple[datetime, NodeId]] = {}
+        self._verdicts: dict[bytes, tuple[datetime, Peer]] = {}
 
     @property
     def trust(self) -> TrustList:
@@ -152,13 +154,13 @@ class Peers:
         """
         now = self._now()
         key = hashlib.sha256(certificate).digest()
-        known = self._verdicts.get(key)
-        if known and known[0] > now and known[1] in self._trust.nodes:
-            return self._trust.nodes[known[1]]
+        verdict = self._verdicts.get(key)
+        if verdict and verdict[0] > now:
+            return verdict[1]
         peer, until = self._verify(certificate, now)
         with self._lock:
-            if peer.node in self._trust.nodes and self._trust.nodes[peer.node] is peer:
-                self._verdicts[key] = (until, peer.node)
+            if self._trust.nodes.get(peer.node) is peer:  # else the list was replaced meanwhile
+                self._verdicts[key] = (until, peer)
         return peer
 
     def certificate_by_fingerprint(self, sha256: str) -> tuple[NodeId, x509.Certificate]:
@@ -187,7 +189,8 @@ class Peers:
         if peer is None or peer.url is None:
             raise UntrustedPeer(f"the trust list has no node {name[:12] or '(none named)'}", node=name[:12])
         try:
-            verify_chain([certificate], [peer.state_ca], [peer.crl] if peer.crl is not None else [], at=now)
+            crls = [] if peer.crl is None else [peer.crl]  # a list without entries is falsy
+            verify_chain([certificate], [peer.state_ca], crls, at=now, purpose="tls")
         except Untrusted as error:
             raise UntrustedPeer(f"certificate of {name}: {error}", node=name) from error
         return peer, min(certificate.not_valid_after_utc, now + _KEEP_VERDICT)
@@ -197,5 +200,5 @@ def _fingerprints(trust: TrustList) -> dict[str, tuple[NodeId, x509.Certificate]
     return {
         hashlib.sha256(certificate.public_bytes(serialization.Encoding.DER)).hexdigest(): (peer.node, certificate)
         for peer in trust.nodes.values()
-        for certificate in peer.signing
+        for certificate in (*peer.signing, *peer.retired)
     }
