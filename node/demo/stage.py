@@ -41,6 +41,11 @@ class Stage:
         login = next(login for login in place.logins if role in login.roles)
         return Hand(http=self.http, place=place, login=login)
 
+    def any_hand(self, node: NodeId) -> Hand:
+        """Some official of a node."""
+        place = self.places[node]
+        return Hand(http=self.http, place=place, login=place.logins[0])
+
     def authority(self, node: str, role: str = "handler") -> str:
         """The authority of that official."""
         return self.hand(node, role).authority
@@ -77,6 +82,22 @@ class Stage:
             raise ApiRefused(f"imi-node {' '.join(arguments)}: {err.decode().strip()}", problem="command", status=0)
         return json.loads(out)
 
+    async def same_directory(self) -> None:
+        """Wait until every node's directory holds as many authorities as the others."""
+
+        async def look() -> bool | None:
+            counts = {int(await self.metric(node, "imi_directory_authorities")) for node in self.places}
+            return True if len(counts) == 1 and counts.pop() > 0 else None
+
+        with self.transcript.console.status("directories become equal ..."):
+            await until("equal directories", look, seconds=90)
+
+    async def metric(self, node: NodeId, name: str) -> float:
+        """The sum of one figure of a node's /metrics."""
+        async with self.http.get(f"{self.places[node].management}/metrics") as answer:
+            lines = (await answer.text()).splitlines()
+        return sum(float(line.split()[-1]) for line in lines if line.startswith((f"{name}{{", f"{name} ")))
+
     async def refused(self, act: Awaitable[object]) -> str:
         """The code with which an act is refused; empty if it is not."""
         try:
@@ -92,7 +113,4 @@ class Stage:
                 await until(f"quiet lanes at {node}", partial(self._idle, node))
 
     async def _idle(self, node: NodeId) -> bool | None:
-        async with self.http.get(f"{self.places[node].management}/metrics") as answer:
-            text = await answer.text()
-        waiting = [float(line.split()[-1]) for line in text.splitlines() if line.startswith("imi_lane_waiting")]
-        return True if not any(waiting) else None
+        return True if not await self.metric(node, "imi_lane_waiting") else None

@@ -73,6 +73,8 @@ class Directory:
 
     def get(self, authority: AuthorityId, /) -> Authority:
         """One authority. Raises UnknownAuthority."""
+        if self.replica.changed_elsewhere():
+            self._cache.clear()
         known = self._cache.get(authority)
         if known is None:
             known = self.replica.find(authority)

@@ -93,6 +93,13 @@ class Replica(LogStore):
         place = (authority.address.get("city", ""), *authority.territory)
         return spellings(" ".join(named)), spellings(" ".join(competence)), spellings(" ".join(place))
 
+    def changed_elsewhere(self) -> bool:
+        """Whether another connection (thread or process) has written since this thread last asked."""
+        version = self.connection().execute("PRAGMA data_version").fetchone()[0]
+        known = getattr(self._local, "data_version", None)
+        self._local.data_version = version
+        return known is not None and known != version
+
     def find(self, authority: AuthorityId) -> Authority | None:
         """One authority, or None."""
         row = self.connection().execute("SELECT data FROM authorities WHERE id = ?", (authority,)).fetchone()

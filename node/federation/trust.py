@@ -107,7 +107,7 @@ class TrustReader:
     def __init__(self, folder: Path, fetch: Fetch, *, now: Callable[[], datetime] = lambda: datetime.now(UTC)) -> None:
         self.folder = folder
         self.repository = folder / "repository"
-        self._fetch = fetch
+        self.fetch = fetch
         self._now = now
         self._mirrored: frozenset[str] = frozenset()
 
@@ -172,7 +172,7 @@ class TrustReader:
         targets.mkdir(exist_ok=True)
         config = UpdaterConfig(max_delegations=MAX_STATES + 1)
         return Updater(
-            str(metadata), "metadata/", str(targets), "targets/", _Fetcher(self._fetch), config,
+            str(metadata), "metadata/", str(targets), "targets/", _Fetcher(self.fetch), config,
             bootstrap=first.read_bytes(),
         )  # fmt: skip
 

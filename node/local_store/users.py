@@ -70,6 +70,11 @@ def of_authority(session: Session, authority: AuthorityId) -> tuple[UserRow, ...
     return tuple(session.scalars(select(UserRow).where(UserRow.authority == authority).order_by(UserRow.login)))
 
 
+def listed(session: Session) -> list[UserRow]:
+    """All users, by login; for the operator's list."""
+    return list(session.scalars(select(UserRow).order_by(UserRow.login)))
+
+
 def count(session: Session) -> int:
     return session.scalar(select(func.count()).select_from(UserRow)) or 0
 

@@ -1,0 +1,354 @@
+"""A node built from its parts: what is opened, in which order, and how it is closed again."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any, Final
+
+import structlog
+from aiohttp import web
+from prometheus_client import Gauge
+from sqlalchemy import text
+from sqlalchemy.orm import Session
+
+from node import api, management
+from node import web as pages
+from node.casework.casework import Casework
+from node.casework.users import Users
+from node.catalogue import Catalogue
+from node.clock import Clock, SystemClock
+from node.directory import Directory
+from node.directory.sync import Sync
+from node.errors import ImiError, SetupError, Unavailable
+from node.federation import listener, outbox
+from node.federation.outbox import Waiting
+from node.federation.peers import Peers, TrustList
+from node.federation.receiver import Receiver
+from node.federation.sender import Sender, SenderParts
+from node.federation.tls import add_anchors, server_context
+from node.federation.transport import PeerAnswered, Transport
+from node.federation.trust import NotPublished, TrustReader, from_folder, serve
+from node.ids import new_message_id
+from node.jobs import Job, Ticker
+from node.local_store.database import Database
+from node.local_store.files import FileStore
+from node.local_store.vault import Vault
+from node.management import Health
+from node.settings import Listener, Settings, shipped
+from node.texts import Texts
+from pki.errors import PkiError
+from pki.node_keys import NodeKeys, load_node_keys
+from pki.trustlist import Publisher
+
+MAX_TRUST_FILE: Final = 5_000_000
+RENEW_SECONDS: Final = 6 * 3600.0
+
+WAITING = Gauge("imi_lane_waiting", "Messages that wait for a peer.", ["node", "peer"])
+AUTHORITIES = Gauge("imi_directory_authorities", "Authorities in this node's directory.", ["node"])
+TRUST_VALID = Gauge("imi_trust_valid_until_seconds", "When the trust list in force ends, Unix time.", ["node"])
+log = structlog.get_logger()
+
+
+class BadKeys(SetupError):
+    """The node's keys cannot be used; the message says which file and what to do."""
+
+    code = "setup.keys"
+
+
+class NoPeers(SetupError):
+    """The node has never read a trust list, and cannot read one now."""
+
+    code = "setup.no-trust-list-yet"
+
+
+class PortInUse(SetupError):
+    """Another program listens where this node should."""
+
+    code = "setup.port-in-use"
+
+
+@dataclass(slots=True, kw_only=True)
+class Node:
+    """All parts of a running node. `addresses` says where its doors listen: federation, officials, management."""
+
+    settings: Settings
+    clock: Clock
+    keys: NodeKeys
+    peers: Peers
+    database: Database
+    catalogue: Catalogue
+    directory: Directory
+    casework: Casework
+    users: Users
+    texts: Texts
+    transport: Transport
+    reader: TrustReader
+    sender: Sender
+    receiver: Receiver
+    sync: Sync
+    addresses: dict[str, str] = field(default_factory=dict)
+
+    async def refresh_trust(self) -> None:
+        """Read the trust list; what changed counts at once. Raises Unavailable."""
+        self.peers.replace(await asyncio.to_thread(self.reader.refresh))
+
+    async def look_at_held(self) -> None:
+        """Steps of other nodes that were held for want of something are looked at again."""
+        if count := await self.casework.retry_held():
+            log.info("held steps taken", count=count)
+
+    async def sweep(self) -> None:
+        """What is due: blocking, deletion, expired sessions, files nobody names."""
+        await self.casework.sweep()
+        await self.users.sweep()
+        await self.look_at_held()
+
+    async def count(self) -> None:
+        """Set the gauges before they are read."""
+        node = self.settings.node
+        waiting = await self.database.read(outbox.waiting_by_recipient)
+        for peer in self.peers.reachable():
+            WAITING.labels(node, peer.node).set(waiting.get(peer.node, 0))
+        AUTHORITIES.labels(node).set(await asyncio.to_thread(self.directory.count))
+        TRUST_VALID.labels(node).set(self.peers.trust.valid_until.timestamp())
+
+
+def load_keys(settings: Settings) -> NodeKeys:
+    """The node's keys. Raises BadKeys."""
+    try:
+        return load_node_keys(settings.data / "keys", settings.passphrase)
+    except PkiError as error:
+        raise BadKeys(str(error)) from error
+
+
+@contextlib.asynccontextmanager
+async def running(settings: Settings, *, clock: Clock | None = None) -> AsyncIterator[Node]:
+    """A node that runs until the context is left: doors open, lanes driven, jobs ticking.
+
+    Raises:
+        SetupError: settings, keys, database, catalogue or ports cannot be used; the sentence says what to do.
+    """
+    async with contextlib.AsyncExitStack() as stack:
+        node = await _build(settings, clock or SystemClock(), stack)
+        await _open_doors(node, stack)
+        stack.push_async_callback(_cancelled, asyncio.create_task(node.sender.run(), name="sender"))
+        ticker = Ticker(_jobs(node))
+        ticker.start()
+        stack.push_async_callback(ticker.stop)
+        log.info("node is up", node=settings.node, **node.addresses)
+        yield node
+        log.info("node stops", node=settings.node)
+
+
+async def _build(settings: Settings, clock: Clock, stack: contextlib.AsyncExitStack) -> Node:
+    keys = load_keys(settings)
+    catalogue = Catalogue.load(settings.catalogue or shipped())
+    database = Database.open(settings.data / "node.db")
+    stack.callback(database.close)
+    directory = Directory(settings.data, vocabulary=_vocabulary(catalogue))
+    stack.callback(directory.close)
+    reader = TrustReader(settings.data / "trust", _unset)
+    peers = Peers(settings.node, await _first_trust(reader, settings))
+    transport = Transport(keys, peers)
+    stack.push_async_callback(transport.close)
+    reader.fetch = _fetch(settings, transport, peers)
+    casework = Casework(
+        node=settings.node,
+        database=database,
+        catalogue=catalogue,
+        directory=directory,
+        peers=peers,
+        clock=clock,
+        signer=keys.signer,
+        files=FileStore(settings.data / "files"),
+        vault=Vault.open(settings.data / "keys" / "storage.key", passphrase=settings.passphrase),
+        new_message_id=partial(new_message_id, settings.node),
+    )
+    parts = SenderParts(
+        database=database,
+        clock=clock,
+        peers=peers,
+        keys=keys,
+        transport=transport,
+        open_file=casework.open_file,
+        undeliverable=_undeliverable,
+    )
+    return Node(
+        settings=settings,
+        clock=clock,
+        keys=keys,
+        peers=peers,
+        database=database,
+        catalogue=catalogue,
+        directory=directory,
+        casework=casework,
+        users=Users(database, clock),
+        texts=Texts.load(catalogue.folder),
+        transport=transport,
+        reader=reader,
+        sender=Sender(parts),
+        receiver=Receiver(database=database, clock=clock, peers=peers, keys=keys, deliver=casework.deliver),
+        sync=Sync(directory, peers, transport),
+    )
+
+
+async def _first_trust(reader: TrustReader, settings: Settings) -> TrustList:
+    """The list to begin with: the publisher's own, or the last one read. Raises NoPeers."""
+    if settings.publish_from is not None:
+        reader.fetch = from_folder(settings.publish_from)
+        await asyncio.to_thread(_publisher(settings).renew)
+        return await asyncio.to_thread(reader.refresh)
+    kept = await asyncio.to_thread(reader.kept)
+    if kept is None:
+        raise NoPeers(
+            f"{settings.data / 'trust'} holds no trust list: give the node one with `imi-node peers bootstrap --from FOLDER`"
+        )
+    return kept
+
+
+def _publisher(settings: Settings) -> Publisher:
+    assert settings.publish_from is not None
+    return Publisher(settings.publish_from.parent, settings.passphrase)
+
+
+def _unset(path: str) -> bytes:
+    raise NotPublished(f"no source of the trust list yet for {path}")
+
+
+def _fetch(settings: Settings, transport: Transport, peers: Peers) -> Callable[[str], bytes]:
+    """Reads the trust list's files for a thread: from the publisher, else from whichever peer mirrors them."""
+    if settings.publish_from is not None:
+        return from_folder(settings.publish_from)
+    loop = asyncio.get_running_loop()
+
+    async def fetch(path: str) -> bytes:
+        sources = [settings.publisher, *(p.node for p in peers.reachable() if p.node != settings.publisher)]
+        failure: ImiError = Unavailable("nobody to read the trust list from")
+        for source in sources:
+            try:
+                return await transport.get(source, listener.TRUST_PATH + path, limit=MAX_TRUST_FILE)
+            except PeerAnswered as error:
+                if error.status == 404:
+                    raise NotPublished(str(error)) from error
+                failure = error
+            except ImiError as error:
+                failure = error
+        raise Unavailable(str(failure)) from failure
+
+    return lambda path: asyncio.run_coroutine_threadsafe(fetch(path), loop).result(timeout=120)
+
+
+def _vocabulary(catalogue: Catalogue) -> dict[str, list[str]]:
+    """Words of professions and activities in every language the catalogue has, for the search."""
+    found: dict[str, list[str]] = {}
+    for texts in catalogue.texts.values():
+        for name in ("profession", "activity"):
+            for code in catalogue.lists.get(name, ()):
+                if code != "other" and (words := texts.get(f"list.{name}.{code}")):
+                    found.setdefault(code, []).append(words)
+    return found
+
+
+def _undeliverable(_session: Session, waiting: Waiting) -> None:
+    """The case page shows it by the delivery's state; the operator reads it in the log and in the metrics."""
+    log.error("no receipt for a day", peer=waiting.recipient, message_id=waiting.message_id)
+
+
+async def _open_doors(node: Node, stack: contextlib.AsyncExitStack) -> None:
+    context = server_context(node.keys, node.peers)
+    node.peers.on_change(partial(add_anchors, context, node.peers))
+    door = listener.application(
+        peers=node.peers,
+        receiver=node.receiver,
+        serve_trust=_serve_trust(node),
+        routes=node.sync.routes(),
+        on_contact=node.sender.wake,
+    )
+    await _listen(node, stack, "federation", door, node.settings.federation, ssl_context=context)
+    officials = pages.application(node_settings=node.settings, **_door_parts(node))
+    officials.add_subapp("/api/v1", api.application(**_door_parts(node)))
+    await _listen(node, stack, "officials", officials, node.settings.officials)
+    await _listen(node, stack, "management", management.application(_health(node)), node.settings.management)
+
+
+def _door_parts(node: Node) -> dict[str, Any]:
+    return {
+        "casework": node.casework,
+        "users": node.users,
+        "directory": node.directory,
+        "catalogue": node.catalogue,
+        "texts": node.texts,
+        "clock": node.clock,
+    }
+
+
+def _serve_trust(node: Node) -> Callable[[str], bytes | None]:
+    source = node.settings.publish_from or node.reader.repository
+    return partial(serve, source)
+
+
+async def _listen(
+    node: Node,
+    stack: contextlib.AsyncExitStack,
+    name: str,
+    app: web.Application,
+    where: Listener,
+    *,
+    ssl_context: Any = None,
+) -> None:
+    runner = web.AppRunner(app, access_log=None, keepalive_timeout=75.0, handle_signals=False, shutdown_timeout=5.0)
+    await runner.setup()
+    stack.push_async_callback(runner.cleanup)
+    try:
+        await web.TCPSite(runner, where.host, where.port, ssl_context=ssl_context, reuse_address=True).start()
+    except OSError as error:
+        raise PortInUse(
+            f"{where.host}:{where.port} ({name}) cannot be opened: {error.strerror}; stop what listens there, "
+            f"or choose another port in the settings"
+        ) from error
+    host, port = runner.addresses[0][:2]
+    scheme = "https" if ssl_context is not None else "http"
+    node.addresses[name] = f"{scheme}://{host}:{port}"
+
+
+def _health(node: Node) -> Health:
+    async def database() -> str:
+        try:
+            await node.database.transact(lambda session: session.execute(text("SELECT 1")).scalar())
+        except Exception as error:  # noqa: BLE001  # whatever it is, the node is not ready, and says why
+            return f"the database does not answer: {type(error).__name__}"
+        return ""
+
+    async def trust() -> str:
+        freshness = node.peers.freshness
+        return "" if freshness != "stopped" else "the trust list is more than two weeks out of date: nothing is sent"
+
+    return Health(checks={"database": database, "trust list": trust}, before_metrics=node.count)
+
+
+def _jobs(node: Node) -> list[Job]:
+    pace = node.settings.pace
+    jobs = [
+        Job(name="read trust list", every_seconds=pace.trust_seconds, run=node.refresh_trust),
+        Job(name="greet peers", every_seconds=pace.gossip_seconds, run=node.sync.greet_all),
+        Job(name="sweep", every_seconds=pace.sweep_seconds, run=node.sweep),
+    ]
+    if node.settings.publish_from is not None:
+        publisher = _publisher(node.settings)
+
+        async def renew() -> None:
+            await asyncio.to_thread(publisher.renew)
+
+        jobs.append(Job(name="renew trust list", every_seconds=RENEW_SECONDS, run=renew))
+    return jobs
+
+
+async def _cancelled(task: asyncio.Task[None]) -> None:
+    """End a task. A bug that ended it before is raised now."""
+    task.cancel()
+    with contextlib.suppress(asyncio.CancelledError):
+        await task

@@ -1,0 +1,156 @@
+"""Making a demo's folder: keys, trust list, nodes, the real authorities, fictional users."""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+from collections.abc import Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Final
+
+from rich.progress import Progress
+
+from node.casework.users import Users
+from node.clock import SystemClock
+from node.demo.plan import FederationFile, Login, NodePlace
+from node.directory import Authority, Directory
+from node.directory.importing import Overlay, read_authorities
+from node.federation import as4
+from node.federation.trust import TrustReader, from_folder
+from node.ids import AuthorityId, NodeId
+from node.local_store.database import Database
+from node.making import make_stores, settings_text
+from node.settings import shipped
+from pki.founding import Founding, NodePlan
+from pki.node_keys import load_node_keys
+
+HOST: Final = NodeId("EU")  # serves the logs of States without a node
+PACE: Final = """
+[pace]
+trust_seconds = 2.0
+gossip_seconds = 2.0
+sweep_seconds = 10.0
+"""
+
+# Who acts in the demo: node -> (login, authority, roles, language). The people are fictional and called so.
+USERS: Final[Mapping[str, tuple[tuple[str, str, tuple[str, ...], str], ...]]] = {
+    "EE": (
+        ("ee-handler", "EE:b81b464c76", ("handler",), "et"),
+        ("ee-alerts", "EE:a771c054c5", ("handler", "disseminator"), "et"),
+    ),
+    "FR": (
+        ("fr-handler", "FR:8a294d95e1", ("handler",), "fr"),
+        ("fr-alerts", "FR:e48ce0c12f", ("handler", "disseminator"), "fr"),
+    ),
+    "RO": (
+        ("ro-handler", "RO:9b96e157d7", ("handler",), "ro"),
+        ("ro-alerts", "RO:3888a2fa74", ("handler", "disseminator"), "ro"),
+    ),
+    "DE": (
+        ("de-handler", "DE:ebe19548cc", ("handler",), "de"),
+        ("de-alerts", "DE:558c1b780f", ("handler", "disseminator"), "de"),
+    ),
+    "DE-BY": (
+        ("by-handler", "DE:e0977e7282", ("handler",), "de"),
+        ("by-alerts", "DE:79d9e9c4bc", ("handler", "disseminator"), "de"),
+    ),
+    "EU": (("eu-observer", "EU:commission", ("handler",), "en"),),
+}
+
+
+async def prepare(folder: Path, places: Sequence[NodePlace], progress: Progress) -> FederationFile:
+    """Make everything a federation of these nodes needs, in an empty folder."""
+    steps = progress.add_task("keys and trust list", total=4)
+    authorities = await asyncio.to_thread(_read_authorities, [place.node for place in places])
+    hosted = sorted(set(authorities) - {place.node for place in places})
+    founding = Founding(folder)
+    await asyncio.to_thread(_found, founding, places, hosted)
+    progress.update(steps, advance=1, description="nodes")
+    with ThreadPoolExecutor(2) as pool:
+        loop = asyncio.get_running_loop()
+        await asyncio.gather(*(loop.run_in_executor(pool, _make_node, founding, place) for place in places))
+        progress.update(steps, advance=1, description="authorities of 23 countries")
+        await asyncio.gather(
+            *(loop.run_in_executor(pool, _load_authorities, founding, place, authorities, hosted) for place in places)
+        )
+    progress.update(steps, advance=1, description="fictional users")
+    logins = {place.node: await _make_users(place) for place in places}
+    progress.update(steps, advance=1, description="prepared")
+    filled = {place.node: place.model_copy(update={"logins": logins[place.node]}) for place in places}
+    return FederationFile(nodes={str(node): place for node, place in filled.items()})
+
+
+def _read_authorities(nodes: Sequence[NodeId]) -> dict[NodeId, list[Authority]]:
+    """Every shipped authority by the node it belongs to; regional nodes that do not run fall back to their State's."""
+    overlay = Overlay(shipped("directory", "overlay.toml"))
+    found: dict[NodeId, list[Authority]] = {}
+    for file in sorted(shipped("directory", "authorities").glob("*.jsonl")):
+        state = NodeId(file.stem)
+        for authority in (*overlay.over(read_authorities(file, node=state)), *overlay.new(state)):
+            home = authority.node if authority.node in nodes or authority.node == state else state
+            found.setdefault(home, []).append(_at(authority, home))
+    return found
+
+
+def _at(authority: Authority, home: NodeId) -> Authority:
+    from dataclasses import replace
+
+    return authority if authority.node == home else replace(authority, node=home)
+
+
+def _found(founding: Founding, places: Sequence[NodePlace], hosted: Sequence[str]) -> None:
+    plans = [
+        NodePlan(
+            node=place.node,
+            federation=place.federation,
+            name={"en": f"Demo node {place.node}"},
+            suites=[as4.COMMON.name],
+        )
+        for place in places
+    ]
+    founding.found(plans, hosted=hosted, host=HOST)
+
+
+def _make_node(founding: Founding, place: NodePlace) -> None:
+    """Stores, settings, and the first reading of the trust list."""
+    ports = [int(url.rsplit(":", 1)[1]) for url in (place.federation, place.pages, place.management)]
+    more = f'publish_from = "{founding.publisher.repository.resolve()}"' if place.node == HOST else ""
+    text = settings_text(
+        place.node, host="127.0.0.1", federation=ports[0], officials=ports[1], management=ports[2], more=more
+    )
+    (place.folder / "node.toml").write_text(text + PACE, encoding="utf-8")
+    make_stores(place.folder, founding.publisher.root_bytes())
+    TrustReader(place.folder / "trust", from_folder(founding.publisher.repository)).refresh()
+
+
+def _load_authorities(
+    founding: Founding, place: NodePlace, authorities: Mapping[NodeId, Sequence[Authority]], hosted: Iterable[NodeId]
+) -> None:
+    keys = load_node_keys(founding.keys(place.node))
+    directory = Directory(place.folder)
+    try:
+        directory.publish(place.node, authorities.get(place.node, ()), keys.log_signer)
+        for node in hosted if place.node == HOST else ():
+            directory.publish(node, authorities[node], keys.hosted_logs[node])
+    finally:
+        directory.close()
+
+
+async def _make_users(place: NodePlace) -> list[Login]:
+    database = Database.open(place.folder / "node.db")
+    try:
+        users = Users(database, SystemClock())
+        return [await _make_user(users, *fields) for fields in USERS[place.node]]
+    finally:
+        database.close()
+
+
+async def _make_user(users: Users, login: str, authority: str, roles: tuple[str, ...], language: str) -> Login:
+    password = f"demo-{secrets.token_hex(6)}"
+    name = f"Handler {login.split('-', maxsplit=1)[0].upper()} ({login.split('-')[1]})"
+    await users.create_user(
+        login=login, name=name, password=password, authority=AuthorityId(authority), roles=roles, language=language
+    )
+    token = await users.create_token(login, label="demo")
+    return Login(login=login, password=password, token=token, authority=authority, roles=list(roles))

@@ -1,0 +1,193 @@
+"""What operators ask of messages and lanes: types, sizes and times, never contents."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Final, Literal
+
+from cryptography import x509
+from sqlalchemy import func, select
+from sqlalchemy.orm import Session
+
+from node.errors import Refused
+from node.federation import as4
+from node.federation.peers import Peers
+from node.ids import NodeId
+from node.local_store.messages import InboxRow, OutboxRow
+
+_out: Final = OutboxRow.__table__
+_in: Final = InboxRow.__table__
+
+
+class UnknownMessage(Refused):
+    """No message with this id was sent or received here."""
+
+    code = "refused.unknown-message"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MessageLine:
+    """One message in a list."""
+
+    direction: Literal["out", "in"]
+    message_id: str
+    peer: NodeId
+    conversation: str
+    action: str
+    at: datetime
+    state: str
+    attempts: int
+    size: int  # bytes on the wire; 0 before it is built
+    receipt_verified: bool  # out: the peer's receipt was compared with what we signed and is kept; in: ours was stored
+    last_error: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LaneLine:
+    """One lane: what waits for a node, since when, and why."""
+
+    node: NodeId
+    waiting: int
+    parked: int
+    oldest: datetime | None
+    last_error: str
+
+
+def list_messages(session: Session, *, conversation: str = "", peer: str = "", limit: int = 100) -> list[MessageLine]:
+    """Messages sent and received, newest first."""
+    sent = select(_out).order_by(_out.c.id.desc()).limit(limit)
+    got = select(_in).order_by(_in.c.id.desc()).limit(limit)
+    if conversation:
+        sent, got = sent.where(_out.c.conversation == conversation), got.where(_in.c.conversation == conversation)
+    if peer:
+        sent, got = sent.where(_out.c.recipient == peer), got.where(_in.c.sender == peer)
+    lines = [_sent_line(row) for row in session.execute(sent)] + [_got_line(row) for row in session.execute(got)]
+    return sorted(lines, key=lambda line: line.at, reverse=True)[:limit]
+
+
+def show_message(session: Session, message_id: str) -> dict[str, Any]:
+    """The whole story of one message, without its contents. Raises UnknownMessage."""
+    row = session.execute(select(_out).where(_out.c.message_id == message_id)).first()
+    if row is not None:
+        return {
+            **_story(_sent_line(row)),
+            "next attempt": row.next_attempt_at,
+            "received": row.received_at,
+            **_wire(row),
+        }
+    row = session.execute(select(_in).where(_in.c.message_id == message_id)).first()
+    if row is not None:
+        return {**_story(_got_line(row)), "repeats": row.repeats, **_wire(row)}
+    raise UnknownMessage("no message with this id was sent or received here", message_id=message_id[:200])
+
+
+def export_message(session: Session, message_id: str, peers: Peers) -> dict[str, bytes]:
+    """The files that let anybody verify one message and its receipt. Raises UnknownMessage."""
+    row = session.execute(select(_out).where(_out.c.message_id == message_id)).first()
+    if row is not None and row.body is not None:
+        return _export(row, peers, us_first=True, peer=NodeId(row.recipient), direction="out")
+    row = session.execute(select(_in).where(_in.c.message_id == message_id)).first()
+    if row is not None:
+        return _export(row, peers, us_first=False, peer=NodeId(row.sender), direction="in")
+    raise UnknownMessage("no message with this id was built or received here", message_id=message_id[:200])
+
+
+def lanes(session: Session) -> list[LaneLine]:
+    """Every lane with something waiting or parked."""
+    rows = session.execute(
+        select(_out.c.recipient, _out.c.state, func.count(), func.min(_out.c.posted_at), func.max(_out.c.last_error))
+        .where(_out.c.state.in_(("waiting", "parked", "refused")))
+        .group_by(_out.c.recipient, _out.c.state)
+    ).all()
+    found = []
+    for node in sorted({row[0] for row in rows}):
+        waiting = [row for row in rows if row[0] == node and row[1] == "waiting"]
+        parked = [row for row in rows if row[0] == node and row[1] != "waiting"]
+        found.append(
+            LaneLine(
+                node=NodeId(node),
+                waiting=sum(row[2] for row in waiting),
+                parked=sum(row[2] for row in parked),
+                oldest=min((row[3] for row in (*waiting, *parked)), default=None),
+                last_error=next((row[4] for row in (*parked, *waiting) if row[4]), ""),
+            )
+        )
+    return found
+
+
+def _sent_line(row: Any) -> MessageLine:
+    return MessageLine(
+        direction="out",
+        message_id=row.message_id,
+        peer=NodeId(row.recipient),
+        conversation=row.conversation,
+        action=row.action,
+        at=row.posted_at,
+        state=row.state,
+        attempts=row.attempts,
+        size=len(row.body or b""),
+        receipt_verified=row.receipt is not None,
+        last_error=row.last_error,
+    )
+
+
+def _got_line(row: Any) -> MessageLine:
+    return MessageLine(
+        direction="in",
+        message_id=row.message_id,
+        peer=NodeId(row.sender),
+        conversation=row.conversation,
+        action=row.action,
+        at=row.received_at,
+        state="received",
+        attempts=1 + row.repeats,
+        size=len(row.body),
+        receipt_verified=True,
+        last_error="",
+    )
+
+
+def _story(line: MessageLine) -> dict[str, Any]:
+    return {name.replace("_", " "): getattr(line, name) for name in line.__dataclass_fields__}
+
+
+def _wire(row: Any) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for label, der in (("signed with", row.signing_certificate), ("receipt signed with", row.receipt_certificate)):
+        if der:
+            certificate = x509.load_der_x509_certificate(der)
+            found[label] = (
+                f"{certificate.subject.rfc4514_string()}, valid until {certificate.not_valid_after_utc:%Y-%m-%d}"
+            )
+    if row.signed:
+        found["digests"] = {ref.uri: ref.digest.hex() for ref in as4.load_references(row.signed)}
+    return found
+
+
+def _export(row: Any, peers: Peers, *, us_first: bool, peer: NodeId, direction: str) -> dict[str, bytes]:
+    sender = x509.load_der_x509_certificate(row.signing_certificate)
+    answered = row.receipt_certificate
+    recipient = x509.load_der_x509_certificate(answered) if answered else peers.get(peer).signing[0]
+    authorities = [peers.get(name).state_ca for name in ((peers.us, peer) if us_first else (peer, peers.us))]
+    facts: Mapping[str, str] = {"direction": direction, "message id": row.message_id, "conversation": row.conversation}
+    return as4.export(
+        as4.Exchange(
+            content_type=row.content_type,
+            body=row.body,
+            receipt=row.receipt,
+            sender=sender,
+            recipient=recipient,
+            authorities=authorities,
+            facts=facts,
+        )
+    )
+
+
+def as_json(lines: list[MessageLine]) -> str:
+    """Lines for scripts."""
+    return json.dumps(
+        [{name: getattr(line, name) for name in line.__dataclass_fields__} for line in lines], default=str, indent=1
+    )
