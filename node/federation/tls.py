@@ -91,6 +91,11 @@ def add_anchors(context: CheckedContext, peers: Peers) -> None:
         context.load_verify_locations(cadata=_der(peer))
 
 
+def renew_certificate(context: CheckedContext, keys: NodeKeys) -> None:
+    """Use the TLS certificate that lies in the folder now, in handshakes to come; open connections go on."""
+    context.load_cert_chain(keys.tls_certificate, keys.tls_key, password=keys.passphrase or "")  # None would ask at the terminal
+
+
 def _der(peer: Peer) -> bytes:
     return peer.state_ca.public_bytes(serialization.Encoding.DER)
 
@@ -99,6 +104,5 @@ def _context(protocol: int, keys: NodeKeys, peers: Peers) -> CheckedContext:
     context = CheckedContext(protocol)
     context.minimum_version = ssl.TLSVersion.TLSv1_3
     context.peers = peers
-    password = keys.passphrase or ""  # empty, not None: OpenSSL would ask on the terminal
-    context.load_cert_chain(keys.tls_certificate, keys.tls_key, password=password)
+    renew_certificate(context, keys)
     return context

@@ -221,7 +221,8 @@ class Publisher:
         if targets is None:
             return ()
         paths = [path for path in targets.signed.targets if path.endswith(".json") and path != index_path(state)]
-        return tuple(NodeEntry.model_validate_json(self._load(targets.signed.targets[path])) for path in sorted(paths))
+        found = (NodeEntry.model_validate_json(self._load(targets.signed.targets[path])) for path in paths)
+        return tuple(sorted(found, key=lambda entry: entry.node))
 
     def _stamp(self) -> None:
         snapshot = self._newest_path("snapshot")
