@@ -39,7 +39,7 @@ from node.local_store.files import FileStore
 from node.local_store.vault import Vault
 from node.management import Health
 from node.settings import Listener, Settings, shipped
-from node.texts import Texts
+from node.texts import NAMES, Texts
 from pki.errors import PkiError
 from pki.node_keys import NodeKeys, load_node_keys
 from pki.trustlist import Publisher
@@ -149,7 +149,8 @@ async def _build(settings: Settings, clock: Clock, stack: contextlib.AsyncExitSt
     catalogue = Catalogue.load(settings.catalogue or shipped())
     database = Database.open(settings.data / "node.db")
     stack.callback(database.close)
-    directory = Directory(settings.data, vocabulary=_vocabulary(catalogue))
+    texts = Texts.load(catalogue.folder)
+    directory = Directory(settings.data, vocabulary=_vocabulary(catalogue, texts))
     stack.callback(directory.close)
     reader = TrustReader(settings.data / "trust", _unset)
     peers = Peers(settings.node, await _first_trust(reader, settings))
@@ -187,7 +188,7 @@ async def _build(settings: Settings, clock: Clock, stack: contextlib.AsyncExitSt
         directory=directory,
         casework=casework,
         users=Users(database, clock),
-        texts=Texts.load(catalogue.folder),
+        texts=texts,
         transport=transport,
         reader=reader,
         sender=Sender(parts),
@@ -242,15 +243,14 @@ def _fetch(settings: Settings, transport: Transport, peers: Peers) -> Callable[[
     return lambda path: asyncio.run_coroutine_threadsafe(fetch(path), loop).result(timeout=120)
 
 
-def _vocabulary(catalogue: Catalogue) -> dict[str, list[str]]:
+def _vocabulary(catalogue: Catalogue, texts: Texts) -> dict[str, list[str]]:
     """Words of professions and activities in every language the catalogue has, for the search."""
-    found: dict[str, list[str]] = {}
-    for texts in catalogue.texts.values():
-        for name in ("profession", "activity"):
-            for code in catalogue.lists.get(name, ()):
-                if code != "other" and (words := texts.get(f"list.{name}.{code}")):
-                    found.setdefault(code, []).append(words)
-    return found
+    codes = [(name, code) for name in ("profession", "activity") for code in catalogue.lists.get(name, ())]
+    return {
+        code: [texts.t(lang, key) for lang in NAMES if texts.has(lang, key)]
+        for name, code in codes
+        if code != "other" and (key := f"list.{name}.{code}")
+    }
 
 
 def _undeliverable(_session: Session, waiting: Waiting) -> None:

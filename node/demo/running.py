@@ -11,6 +11,7 @@ import aiohttp
 from rich.console import Console
 from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
+from node import log
 from node.demo import plan
 from node.demo.plan import FederationFile, NodePlace
 from node.demo.preparing import HOST, prepare
@@ -38,6 +39,7 @@ async def run(folder: Path, nodes: Sequence[NodeId], *, once: bool, base_port: i
         PortTaken, OldDemo, NodeDidNotStart, OSError: the sentence says what to do.
     """
     console = Console()
+    log.configure(level="error")
     file = await _prepared(folder, nodes, base_port, console)
     places = {NodeId(node): place for node, place in file.nodes.items()}
     plan.check_ports(list(places.values()))

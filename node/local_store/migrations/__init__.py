@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from pathlib import Path
 from typing import Final
 
@@ -19,6 +20,9 @@ class WrongFormat(SetupError):
     code = "setup.data-format"
 
 
+_ONE_AT_A_TIME = threading.Lock()  # Alembic's operations go through one global context
+
+
 def upgrade(engine: Engine, path: Path) -> None:
     """Bring an empty or older database to HEAD.
 
@@ -30,7 +34,8 @@ def upgrade(engine: Engine, path: Path) -> None:
         if found == HEAD:
             return
         _refuse_newer(found, path)
-        _run(connection)
+        with _ONE_AT_A_TIME:
+            _run(connection)
 
 
 def check(engine: Engine, path: Path) -> None:
