@@ -22,6 +22,7 @@ from node.casework.views import (
     DraftContent,
     DraftItem,
     File,
+    Offer,
     Official,
     Once,
     RawEvent,
@@ -93,6 +94,13 @@ class Casework:
     def procedures(self, official: Official) -> tuple[Procedure, ...]:
         """The procedures (newest versions) in which this official may open a case now."""
         return tuple(p for p in self.tools.catalogue.current() if acting.first_offers(self.tools, official, p))
+
+    def first_offers(self, official: Official, procedure: Procedure) -> tuple[Offer, ...]:
+        """The steps with which this official may open a case in a procedure, with their forms."""
+        return tuple(
+            showing.offer_view(procedure, offer, showing.first_questions(procedure), has_draft=False)
+            for offer in acting.first_offers(self.tools, official, procedure)
+        )
 
     async def create_draft(self, official: Official, procedure: str, *, version: int | None = None) -> Draft:
         """An empty draft of a new case; its number is reserved for the case.
@@ -182,6 +190,10 @@ class Casework:
     async def case(self, official: Official, number: CaseNumber) -> CaseView:
         """A case as this official may see it; reading personal data is audited. Raises UnknownCase, CaseErased."""
         return await self.database.transact(self._case, official, number)
+
+    async def standing(self, official: Official, number: CaseNumber) -> tuple[str, str]:
+        """State and version of a case, nothing of its content. Raises UnknownCase."""
+        return await self.database.read(self._standing, official, number)
 
     async def work(self, official: Official) -> WorkList:
         """What waits for the official's authority, by urgency. Raises NoAccess."""
@@ -331,7 +343,6 @@ class Casework:
         content = drafting.open_content(self.tools, row)
         procedure = self.tools.catalogue.procedure(row.procedure, row.version)
         opens = not row.step
-        offers = acting.first_offers(self.tools, official, procedure) if procedure and opens else ()
         return Draft(
             number=CaseNumber(row.number),
             procedure=row.procedure,
@@ -344,11 +355,7 @@ class Casework:
             version=drafting.version_of(row),
             updated_at=row.updated_at,
             updated_by=row.login,
-            offers=tuple(
-                showing.offer_view(procedure, offer, showing.first_questions(procedure), has_draft=True)
-                for offer in offers
-                if procedure
-            ),
+            offers=self.first_offers(official, procedure) if procedure and opens else (),
         )
 
     def _take_step(self, session: Session, act: Act, number: CaseNumber, once: Once | None) -> CaseNumber:
@@ -373,6 +380,11 @@ class Casework:
             )
             audit.record(session, entry)
         return shown.view
+
+    def _standing(self, session: Session, official: Official, number: CaseNumber) -> tuple[str, str]:
+        acting.check_reader(official)
+        case = acting.case_of(self.tools, session, official, number)
+        return case.view().state, acting.version_of(case, official)
 
     def _work(self, session: Session, official: Official) -> WorkList:
         return listing.work(self.tools, session, official)

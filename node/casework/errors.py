@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from node.errors import ImiError, Refused, Unavailable
+from node.local_store.files import FileTooLarge
 
 
 class UnknownCase(Refused):
@@ -79,12 +80,6 @@ class BadFileType(Refused):
     """The media type is malformed."""
 
     code = "refused.bad-file-type"
-
-
-class FileTooLarge(Refused):
-    """One file, or all files of a step together, are larger than the limit."""
-
-    code = "refused.file-too-large"
 
 
 class TooMuchContent(Refused):

@@ -50,7 +50,7 @@ async def test_the_commission_sees_exactly_what_the_procedure_gives_it(federatio
     number = await world["EE"].open(
         "EE:coordinator", ALERT, "broadcast-directly", {"to": TO, "establishment": "FR:alerts"}, danger("CANARY-FACTS")
     )
-    world.exchange(see=lambda carried: seen.append(carried))
+    world.exchange(see=seen.append)
     case = await world["EU"].case("EU:commission", number)
     assert {field.key for form in case.forms for field in form.fields} == {
         "activity",

@@ -1,0 +1,380 @@
+"""Handlers: each parses, calls one casework function, and answers. `ROUTES` is also what the OpenAPI document says."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import re
+from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import dataclass, field
+from typing import Final, TypeVar
+from urllib.parse import quote
+
+from aiohttp import web
+from pydantic import BaseModel, ValidationError
+
+from node.api import models, rendering
+from node.api.keys import CASEWORK, CATALOGUE, DIRECTORY, OFFICIAL, WORDS
+from node.api.problems import BadRequest
+from node.api.rendering import Renderer
+from node.casework.errors import FileTooLarge, TooMuchContent
+from node.casework.views import DraftContent, Once
+from node.catalogue.texts import LANGUAGES
+from node.domain.procedures import Procedure
+from node.ids import CaseNumber, parse_authority, parse_number, parse_state
+from node.local_store.files import MAX_FILE_BYTES
+
+MAX_BODY: Final = 2 * 1024 * 1024  # bytes of a JSON request
+READ_SECONDS: Final = 30.0  # for a JSON body
+UPLOAD_SECONDS: Final = 300.0  # for a file
+MAX_FOUND: Final = 100
+_KEY: Final = re.compile(r"[!-~]{1,128}")
+_STEP: Final = re.compile(r"[a-z][a-z0-9-]{0,59}")
+
+M = TypeVar("M", bound=BaseModel)
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Route:
+    """One operation: its handler, and what the document says of it."""
+
+    method: str
+    path: str
+    handler: Handler
+    summary: str
+    takes: type[BaseModel] | None = None
+    gives: type[BaseModel] | None = None
+    status: int = 200
+    query: dict[str, str] = field(default_factory=dict)  # parameter -> description
+    required: frozenset[str] = frozenset()
+    binary: str = ""  # "takes" or "gives" a file's bytes
+    repeatable: bool = False  # takes an Idempotency-Key
+
+
+async def search_authorities(request: web.Request) -> web.Response:
+    query = _query(request, _SEARCH)
+    state = parse_state(query["state"]) if "state" in query else None
+    found = await asyncio.to_thread(
+        request.app[DIRECTORY].search,
+        query.get("q", "")[:200],
+        state=state,
+        area=query.get("area"),
+        profession=query.get("profession"),
+        activity=query.get("activity"),
+        role=query.get("role"),
+        nuts=query.get("nuts"),
+        limit=_number(query.get("limit", "20"), most=MAX_FOUND),
+    )
+    renderer = _renderer(request)
+    authorities = [renderer.authority(hit.authority) for hit in found.hits]
+    return _json(models.Authorities(authorities=authorities, understood=list(found.understood), more=found.has_more))
+
+
+async def get_authority(request: web.Request) -> web.Response:
+    authority = parse_authority(request.match_info["id"])
+    found = await asyncio.to_thread(request.app[DIRECTORY].get, authority)
+    return _json(_renderer(request).authority(found))
+
+
+async def list_procedures(request: web.Request) -> web.Response:
+    renderer, official = _renderer(request), request[OFFICIAL]
+    casework = request.app[CASEWORK]
+    found = casework.procedures(official)
+    procedures = [renderer.procedure(p, casework.first_offers(official, p)) for p in found]
+    return _json(models.Procedures(procedures=procedures))
+
+
+async def open_case(request: web.Request) -> web.Response:
+    body = await _body(request)
+    asked = _parse(models.CaseRequest, body)
+    official, casework = request[OFFICIAL], request.app[CASEWORK]
+    if asked.step is None:
+        draft = await casework.create_draft(official, asked.procedure)
+        content = DraftContent(control=asked.control, content=asked.content, lang=asked.lang or official.language)
+        await casework.save_draft(official, draft.number, content)
+        return _json(models.Number(number=draft.number, draft=True), status=201)
+    number = await casework.open_case(
+        official,
+        asked.procedure,
+        asked.step,
+        control=asked.control,
+        content=asked.content,
+        lang=asked.lang or official.language,
+        once=_once(request, body),
+    )
+    return _json(models.Number(number=number, draft=False), status=201)
+
+
+async def take_step(request: web.Request) -> web.Response:
+    body = await _body(request)
+    asked = _parse(models.StepRequest, body)
+    official, casework = request[OFFICIAL], request.app[CASEWORK]
+    number = await casework.take_step(
+        official,
+        _case_number(request),
+        _step(request.match_info["step"]),
+        control=asked.control,
+        content=asked.content,
+        lang=asked.lang or official.language,
+        expected=asked.expected,
+        once=_once(request, body),
+    )
+    state, version = await casework.standing(official, number)
+    return _json(models.Taken(number=number, state=state, version=version))
+
+
+async def list_cases(request: web.Request) -> web.Response:
+    query = _query(request, _LIST)
+    found = await request.app[CASEWORK].cases(
+        request[OFFICIAL],
+        kind=query.get("kind", ""),
+        open_only=query.get("open", "") in ("1", "true"),
+        after=query.get("after", "")[:200],
+        limit=_number(query.get("limit", "50"), most=200),
+    )
+    renderer, procedures = _renderer(request), _procedures(request)
+    return _json(models.Cases(cases=[renderer.item(item, procedures) for item in found.items], more=found.more))
+
+
+async def get_work(request: web.Request) -> web.Response:
+    found = await request.app[CASEWORK].work(request[OFFICIAL])
+    return _json(_renderer(request).work(found, _procedures(request)))
+
+
+async def get_case(request: web.Request) -> web.Response:
+    found = await request.app[CASEWORK].case(request[OFFICIAL], _case_number(request))
+    return _json(_renderer(request).case(found))
+
+
+async def get_events(request: web.Request) -> web.Response:
+    found = await request.app[CASEWORK].events(request[OFFICIAL], _case_number(request))
+    return _json(models.Events(events=[rendering.event(event) for event in found]))
+
+
+async def list_drafts(request: web.Request) -> web.Response:
+    found = await request.app[CASEWORK].drafts(request[OFFICIAL])
+    return _json(models.Drafts(drafts=[rendering.draft_item(item) for item in found]))
+
+
+async def get_draft(request: web.Request) -> web.Response:
+    found = await request.app[CASEWORK].draft(request[OFFICIAL], _case_number(request), _draft_step(request))
+    return _json(_renderer(request).draft(found))
+
+
+async def save_draft(request: web.Request) -> web.Response:
+    asked = _parse(models.DraftRequest, await _body(request))
+    official = request[OFFICIAL]
+    content = DraftContent(control=asked.control, content=asked.content, lang=asked.lang or official.language)
+    saved = await request.app[CASEWORK].save_draft(
+        official, _case_number(request), content, step=_draft_step(request), expected=asked.expected
+    )
+    return _json(_renderer(request).draft(saved))
+
+
+async def delete_draft(request: web.Request) -> web.Response:
+    await request.app[CASEWORK].delete_draft(request[OFFICIAL], _case_number(request), _draft_step(request))
+    return web.Response(status=204)
+
+
+async def upload(request: web.Request) -> web.Response:
+    query, official = _query(request, _FILE), request[OFFICIAL]
+    if (request.content_length or 0) > MAX_FILE_BYTES:
+        raise FileTooLarge(f"a file may have {MAX_FILE_BYTES} bytes", limit=MAX_FILE_BYTES)
+    async with asyncio.timeout(UPLOAD_SECONDS):
+        file = await request.app[CASEWORK].attach(
+            official,
+            name=query.get("name", ""),
+            media_type=request.headers.get("Content-Type", "application/octet-stream"),
+            lang=query.get("lang", official.language),
+            chunks=_chunks(request),
+        )
+    document = models.Document(sha256=file.sha256, size=file.size, name=file.name, type=file.type, lang=file.lang)
+    return _json(document, status=201)
+
+
+async def download(request: web.Request) -> web.StreamResponse:
+    file, chunks = await request.app[CASEWORK].fetch_file(
+        request[OFFICIAL], _case_number(request), request.match_info["sha256"]
+    )
+    headers = {
+        # The uploader's media type could make a browser run the file: it is offered for saving only.
+        "Content-Type": "application/octet-stream",
+        "X-Media-Type": file.type,
+        "Content-Length": str(file.size),
+        "Content-Disposition": f"attachment; filename*=UTF-8''{quote(file.name, safe='')}",
+        "Cache-Control": "no-store",
+        "X-Content-Type-Options": "nosniff",
+        "Content-Security-Policy": "default-src 'none'; sandbox",
+    }
+    answer = web.StreamResponse(headers=headers)
+    await answer.prepare(request)
+    async for chunk in chunks:
+        await answer.write(chunk)
+    await answer.write_eof()
+    return answer
+
+
+_SEARCH: Final = {
+    "q": "Words in any language and script; accents don't matter.",
+    "state": "State code, EL for Greece.",
+    "area": "Legal area.",
+    "profession": "Code of the list `profession`.",
+    "activity": "Code of the list `activity`.",
+    "role": "Directory role in an area: `professional-qualifications/ca`.",
+    "nuts": "NUTS code of the territory.",
+    "limit": f"At most {MAX_FOUND}; 20 unless given.",
+}
+_LIST: Final = {
+    "kind": "Kind of procedure: request, alert …",
+    "open": "`true`: closed ones are left out.",
+    "after": "`more` of the page before.",
+    "limit": "At most 200; 50 unless given.",
+}
+_FILE: Final = {"name": "File name to show, without a folder.", "lang": "Language of the file; default: the user's."}
+_DRAFT: Final = {"step": "Step within a case; none: the draft of a new case."}
+
+ROUTES: Final = (
+    Route(
+        method="GET", path="/authorities", handler=search_authorities, gives=models.Authorities, query=_SEARCH,
+        summary="Find competent authorities and coordinators of all States.",
+    ),
+    Route(
+        method="GET", path="/authorities/{id}", handler=get_authority, gives=models.Authority,
+        summary="One authority.",
+    ),
+    Route(
+        method="GET", path="/procedures", handler=list_procedures, gives=models.Procedures,
+        summary="Procedures in which a case may be opened now, with their first steps and forms.",
+    ),
+    Route(
+        method="POST", path="/cases", handler=open_case, takes=models.CaseRequest, gives=models.Number, status=201,
+        repeatable=True, summary="Open a case with its first step, or make a draft.",
+    ),
+    Route(
+        method="GET", path="/cases", handler=list_cases, gives=models.Cases, query=_LIST,
+        summary="The authority's cases, last changed first.",
+    ),
+    Route(method="GET", path="/work", handler=get_work, gives=models.Work, summary="What waits, by urgency."),
+    Route(
+        method="GET", path="/cases/{number}", handler=get_case, gives=models.Case,
+        summary="A case as this user may see it; reading personal data is audited.",
+    ),
+    Route(
+        method="POST", path="/cases/{number}/steps/{step}", handler=take_step, takes=models.StepRequest,
+        gives=models.Taken, repeatable=True, summary="Take a step in a case, or send a draft.",
+    ),
+    Route(
+        method="GET", path="/cases/{number}/events", handler=get_events, gives=models.Events,
+        summary="The signed events of a case, in the order they came.",
+    ),
+    Route(method="GET", path="/drafts", handler=list_drafts, gives=models.Drafts, summary="The authority's drafts."),
+    Route(
+        method="GET", path="/cases/{number}/draft", handler=get_draft, gives=models.Draft, query=_DRAFT,
+        summary="A draft.",
+    ),
+    Route(
+        method="PUT", path="/cases/{number}/draft", handler=save_draft, takes=models.DraftRequest, gives=models.Draft,
+        query=_DRAFT, summary="Keep a draft, unchecked.",
+    ),
+    Route(
+        method="DELETE", path="/cases/{number}/draft", handler=delete_draft, status=204, query=_DRAFT,
+        summary="Forget a draft.",
+    ),
+    Route(
+        method="POST", path="/files", handler=upload, gives=models.Document, status=201, query=_FILE,
+        required=frozenset({"name"}), binary="takes",
+        summary="Store a file (20 MiB) for a document field; the answer is the field's value.",
+    ),
+    Route(
+        method="GET", path="/cases/{number}/files/{sha256}", handler=download, binary="gives",
+        summary="A file of a case; audited.",
+    ),
+)  # fmt: skip
+
+
+async def _body(request: web.Request) -> bytes:
+    if request.content_type != "application/json":
+        raise BadRequest("the body must be application/json")
+    try:
+        async with asyncio.timeout(READ_SECONDS):
+            body = b"".join([chunk async for chunk in _bounded(request, MAX_BODY)])
+    except TimeoutError:
+        raise BadRequest("the body did not arrive in time") from None
+    return body
+
+
+async def _bounded(request: web.Request, most: int) -> AsyncIterator[bytes]:
+    size = 0
+    async for chunk in request.content.iter_chunked(65536):
+        size += len(chunk)
+        if size > most:
+            raise TooMuchContent(f"a request may have {most} bytes", limit=most)
+        yield chunk
+
+
+async def _chunks(request: web.Request) -> AsyncIterator[bytes]:
+    async for chunk in request.content.iter_chunked(65536):
+        yield chunk
+
+
+def _parse(model: type[M], body: bytes) -> M:
+    try:
+        return model.model_validate_json(body)
+    except ValidationError as error:
+        # Where and what kind only: values may be personal.
+        faults = tuple((".".join(map(str, e["loc"]))[:200], str(e["type"])) for e in error.errors()[:50])
+        raise BadRequest("the body is not what this operation takes", faults) from None
+    except RecursionError:
+        raise BadRequest("the body is nested too deeply") from None
+
+
+def _query(request: web.Request, known: dict[str, str]) -> dict[str, str]:
+    given = dict(request.query)
+    if unknown := given.keys() - known.keys():
+        raise BadRequest("an unknown query parameter", tuple((name[:60], "unknown") for name in sorted(unknown)))
+    return {name: value for name, value in given.items() if value}
+
+
+def _number(text: str, *, most: int) -> int:
+    if not text.isascii() or not text.isdecimal() or len(text) > 6:
+        raise BadRequest("not a number", (("limit", "number"),))
+    return max(1, min(int(text), most))
+
+
+def _case_number(request: web.Request) -> CaseNumber:
+    return parse_number(request.match_info["number"])
+
+
+def _step(text: str) -> str:
+    if not _STEP.fullmatch(text):
+        raise BadRequest("not the name of a step", (("step", "malformed"),))
+    return text
+
+
+def _draft_step(request: web.Request) -> str:
+    text = _query(request, _DRAFT).get("step", "")
+    return _step(text) if text else ""
+
+
+def _once(request: web.Request, body: bytes) -> Once | None:
+    key = request.headers.get("Idempotency-Key")
+    if key is None:
+        return None
+    if not _KEY.fullmatch(key):
+        raise BadRequest("an Idempotency-Key has 1 to 128 printable characters", (("Idempotency-Key", "malformed"),))
+    digest = hashlib.sha256(f"{request.method} {request.path}\n".encode() + body).hexdigest()
+    return Once(key=key, digest=digest)
+
+
+def _renderer(request: web.Request) -> Renderer:
+    language = request.headers.get("Accept-Language", "")
+    return rendering.reader(request.app[WORDS], request[OFFICIAL], language, LANGUAGES)
+
+
+def _procedures(request: web.Request) -> dict[str, Procedure]:
+    return {procedure.id: procedure for procedure in request.app[CATALOGUE].current()}
+
+
+def _json(model: BaseModel, *, status: int = 200) -> web.Response:
+    return web.Response(text=model.model_dump_json(), status=status, content_type="application/json")
