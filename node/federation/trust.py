@@ -26,6 +26,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from tuf.api.exceptions import (
     DownloadError,
     DownloadHTTPError,
+    DownloadLengthMismatchError,
     ExpiredMetadataError,
     RepositoryError,
     UnsignedMetadataError,
@@ -132,7 +133,7 @@ class TrustReader:
         try:
             reading = _Reading(self._updater(), self.folder / "metadata", self._kept(), self._now())
             kept = reading.all()
-        except RepositoryError as error:
+        except (RepositoryError, DownloadLengthMismatchError) as error:
             log.error("trust list refused", reason=f"{type(error).__name__}: {error}")  # noqa: TRY400  # no bug of ours
             raise TrustListUnavailable(f"the trust list is refused: {error}") from error
         except (DownloadError, BadTrustList) as error:
