@@ -79,15 +79,15 @@ class StateOffice:
         """Say this of a node from the next `sign` on."""
         write_whole(self._place(entry.node), entry.model_dump_json(indent=1, exclude_none=True).encode() + b"\n")
 
-    def remove(self, node: str) -> None:
-        """Say nothing of a node any more, and revoke all its certificates.
-
-        Raises:
-            NoSuchNode: there was nothing said of it.
-        """
+    def withdraw(self, node: str) -> None:
+        """Say nothing of a node for now; its certificates stay good. Raises NoSuchNode."""
         if not self._place(node).exists():
             raise NoSuchNode(f"{self.state} says nothing of a node {node}")
         self._place(node).unlink()
+
+    def remove(self, node: str) -> None:
+        """Say nothing of a node any more, and revoke all its certificates. Raises NoSuchNode."""
+        self.withdraw(node)
         self.revoke(node)
 
     def revoke(self, node: str) -> None:

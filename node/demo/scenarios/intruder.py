@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import secrets
 import shutil
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import partial
@@ -26,6 +27,7 @@ from node.ids import NodeId, new_message_id
 from pki.authority import StateAuthority
 from pki.founding import Founding
 from pki.node_keys import NodeKeys, load_node_keys, write_node_keys
+from pki.trustlist import NodeEntry
 
 TITLE = "An intruder"
 SUMMARY = (
@@ -107,7 +109,6 @@ async def _in_another_name(stage: Stage, insider: _Insider) -> None:
 
 async def _removed_while_connected(stage: Stage, insider: _Insider) -> None:
     founding = Founding(stage.folder)
-    entries = founding.publisher.entries("FR")
     connector = aiohttp.TCPConnector(
         ssl=client_context(insider.keys, insider.peers, insider.peers.get(ESTONIA)), limit=1, keepalive_timeout=60
     )
@@ -115,7 +116,7 @@ async def _removed_while_connected(stage: Stage, insider: _Insider) -> None:
     async with aiohttp.ClientSession(connector=connector, trace_configs=[_counting(opened)]) as http:
         status = partial(_status, http, stage.places[ESTONIA].federation)
         stage.transcript.check("France, connected to Estonia, is served", await status() == 200)
-        await asyncio.to_thread(founding.publish, "FR", [entry for entry in entries if entry.node != "FR"])
+        entry = await asyncio.to_thread(_take_off, founding)
         stage.transcript.tell("EU", "publishes a trust list without France; the connection stays open")
         try:
             refused = await until("the refusal", partial(_refused, status))
@@ -123,11 +124,25 @@ async def _removed_while_connected(stage: Stage, insider: _Insider) -> None:
                 "the next request on the same connection is refused", refused and len(opened) == 1, found=opened
             )
         finally:
-            await asyncio.to_thread(founding.publish, "FR", entries)
+            await asyncio.to_thread(_put_back, founding, entry)
     line = next(line for line in reversed(stage.log_lines("EE", "request refused")))
     stage.transcript.check(f"Estonia's log says so: {line['reason']}", line["code"] == "peer.untrusted", found=line)
     await until("France back in Estonia's list", partial(_admitted_again, stage, insider))
     stage.transcript.tell("EU", "puts France back on the list")
+
+
+def _take_off(founding: Founding) -> NodeEntry:
+    """The State says nothing of its node any more; what it said is handed back."""
+    office = founding.office("FR")
+    entry = next(entry for entry in office.entries() if entry.node == FRANCE)
+    office.withdraw(FRANCE)
+    founding.publish("FR")
+    return entry
+
+
+def _put_back(founding: Founding, entry: NodeEntry) -> None:
+    founding.office("FR").put(entry)
+    founding.publish("FR")
 
 
 async def _status(http: aiohttp.ClientSession, door: str) -> int:
@@ -136,10 +151,8 @@ async def _status(http: aiohttp.ClientSession, door: str) -> int:
         return answer.status
 
 
-async def _refused(status: partial[object]) -> bool | None:
-    found = status()
-    assert asyncio.iscoroutine(found)
-    return True if await found == 403 else None
+async def _refused(status: Callable[[], Awaitable[int]]) -> bool | None:
+    return True if await status() == 403 else None
 
 
 async def _admitted_again(stage: Stage, insider: _Insider) -> bool | None:
