@@ -9,6 +9,7 @@ from typing import Annotated, NoReturn
 
 import typer
 from cryptography import x509
+from securesystemslib.signer import Key
 
 from pki.errors import PkiError, Untrusted
 from pki.files import write_whole
@@ -161,13 +162,28 @@ def list_ceremony(
     passphrase_file: Passphrase = None,
 ) -> None:
     """Make the list's keys and its first version. Example: `list ceremony publisher EE=EE/trust.pub FR=FR/trust.pub`."""
-    pairs = (each.partition("=") for each in states)
-    keys = {code: read_state_key(Path(file).read_bytes()) for code, _, file in pairs}
+    keys = _state_keys(states)
     publisher = Publisher.ceremony(folder, keys, _passphrase(passphrase_file), training=training)
     root = folder / "root.json"
     write_whole(root, publisher.root_bytes())
     print(f"{folder}: trust list of {', '.join(sorted(keys))}. Hand {root} to every node that joins.")
     print("Keep root-*.key and targets-*.key in different hands; only online.key is needed day by day.")
+
+
+@trust.command("admit")
+def list_admit(folder: Folder, states: list[str], passphrase_file: Passphrase = None) -> None:
+    """Admit States, or change the key of one. Example: `list admit publisher EL=EL/trust.pub`."""
+    publisher = Publisher(folder, _passphrase(passphrase_file))
+    publisher.set_states(publisher.states() | _state_keys(states))
+    print(f"{folder}: {', '.join(sorted(publisher.states()))}. An admitted State is heard once it has signed.")
+
+
+@trust.command("expel")
+def list_expel(folder: Folder, states: list[str], passphrase_file: Passphrase = None) -> None:
+    """Take States with all their nodes off the list. Example: `list expel publisher EL`."""
+    publisher = Publisher(folder, _passphrase(passphrase_file))
+    publisher.set_states({code: key for code, key in publisher.states().items() if code not in states})
+    print(f"{folder}: {', '.join(sorted(publisher.states()))}")
 
 
 @trust.command("publish")
@@ -256,6 +272,13 @@ def _certificate(path: Path) -> x509.Certificate:
         return x509.load_pem_x509_certificate(path.read_bytes())
     except ValueError as error:
         raise Untrusted(f"{path} holds no certificate") from error
+
+
+def _state_keys(states: list[str]) -> dict[str, Key]:
+    pairs = [each.partition("=") for each in states]
+    if not all(file for _, _, file in pairs):
+        _fail("write STATE=FILE, as in EE=states/EE/trust.pub (pki.file)")
+    return {code: read_state_key(Path(file).read_bytes()) for code, _, file in pairs}
 
 
 def _passphrase(path: Path | None) -> bytes | None:

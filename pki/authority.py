@@ -6,6 +6,7 @@ one can tell which certificates to revoke.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -26,7 +27,7 @@ CRL_VALID: Final = timedelta(days=30)
 
 
 class NotOurs(PkiError):
-    """A State's authority is asked for a certificate of another State's node."""
+    """A State's authority is asked for a certificate of another State's node, or of no node."""
 
     code = "pki.not-ours"
 
@@ -42,7 +43,14 @@ class StateAuthority:
 
     @classmethod
     def create(cls, folder: Path, state: str, passphrase: bytes | None = None) -> StateAuthority:
-        """A new authority with an empty revocation list."""
+        """A new authority with an empty revocation list.
+
+        Raises:
+            NotOurs: that is no State's code.
+            FileExistsError: there is one already.
+        """
+        if not re.fullmatch("[A-Z]{2}", state):
+            raise NotOurs(f"{state[:20]} is not the code of a State: EE, EL, EU")
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         key = generate("ca")
         assert isinstance(key, EllipticCurvePrivateKey)
@@ -75,8 +83,8 @@ class StateAuthority:
         Raises:
             NotOurs: the node is another State's.
         """
-        if node[:2] != self.state:
-            raise NotOurs(f"the authority of {self.state} does not certify node {node}")
+        if not re.fullmatch("[A-Z]{2}(-[A-Z0-9]{1,8})?", node) or node[:2] != self.state:
+            raise NotOurs(f"the authority of {self.state} does not certify node {node[:20]}")
         builder = profiles.node_certificate(purpose, node, public, hosts, at=datetime.now(UTC))
         certificate = (
             builder.issuer_name(self.certificate.subject)

@@ -84,6 +84,15 @@ def test_an_authority_certifies_its_own_nodes_only(estonia):
         issue(estonia, node="FR")
 
 
+@pytest.mark.parametrize("code", ["", "ee", "EST", "E1", "../EE"])
+def test_only_states_have_authorities_and_only_nodes_certificates(estonia, tmp_path, code):
+    with pytest.raises(NotOurs):
+        StateAuthority.create(tmp_path / "other", code)
+    for node in (code, f"EE-{code}/x", "EE-"):
+        with pytest.raises(NotOurs):
+            issue(estonia, node=node or "-")
+
+
 def test_a_state_certifies_all_its_nodes(tmp_path):
     germany = StateAuthority.create(tmp_path / "DE", "DE")
     assert check(issue(germany, node="DE-BY"), germany).node == "DE-BY"

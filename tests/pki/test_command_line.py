@@ -31,7 +31,7 @@ def test_help_shows_how_a_node_joins():
     "command",
     [
         ("state", "create"), ("state", "admit"), ("state", "sign"), ("state", "remove"), ("state", "revoke"),
-        ("state", "show"), ("node", "request"), ("node", "install"), ("list", "ceremony"), ("list", "publish"),
+        ("state", "show"), ("node", "request"), ("node", "install"), ("list", "ceremony"), ("list", "publish"), ("list", "admit"), ("list", "expel"),
         ("list", "renew"), ("list", "show"), ("verify",), ("found",),
     ],
 )  # fmt: skip
@@ -70,6 +70,16 @@ def test_a_node_joins_by_hand_and_is_shut_out(run, tmp_path):
     assert run("list", "show", "publisher").stdout == ""
     assert run(*verify).stderr == "pki: certificate revoked (pki.untrusted)\n"
     assert (tmp_path / "publisher" / "root.json").exists()
+
+
+def test_states_are_admitted_and_expelled(run):
+    for state in ("EE", "EL"):
+        run("state", "create", f"states/{state}", state)
+    run("list", "ceremony", "publisher", "EE=states/EE/trust.pub")
+    assert "EE, EL" in run("list", "admit", "publisher", "EL=states/EL/trust.pub").stdout
+    assert run("list", "expel", "publisher", "EE").stdout == "publisher: EL\n"
+    run("state", "sign", "states/EE", "EE.submission")
+    assert "no delegation for EE" in run("list", "publish", "publisher", "EE.submission").stderr
 
 
 def test_a_fault_is_one_sentence(run):
