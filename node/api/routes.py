@@ -17,12 +17,12 @@ from node.api import models, rendering
 from node.api.keys import CASEWORK, CATALOGUE, DIRECTORY, OFFICIAL, WORDS
 from node.api.problems import BadRequest
 from node.api.rendering import Renderer
-from node.casework.errors import FileTooLarge, TooMuchContent
+from node.casework.errors import TooMuchContent
 from node.casework.views import DraftContent, Once
 from node.catalogue.texts import LANGUAGES
 from node.domain.procedures import Procedure
 from node.ids import CaseNumber, parse_authority, parse_number, parse_state
-from node.local_store.files import MAX_FILE_BYTES
+from node.local_store.files import MAX_FILE_BYTES, FileTooLarge
 
 MAX_BODY: Final = 2 * 1024 * 1024  # bytes of a JSON request
 READ_SECONDS: Final = 30.0  # for a JSON body

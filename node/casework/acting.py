@@ -15,7 +15,6 @@ from node.casework.arriving import keep_file
 from node.casework.errors import (
     CaseBlocked,
     CaseErased,
-    FileTooLarge,
     InvalidContent,
     InvalidControl,
     NoAccess,
@@ -44,7 +43,7 @@ from node.ids import AuthorityId, CaseId, CaseNumber
 from node.local_store import audit, cases, files
 from node.local_store.audit import AuditEntry
 from node.local_store.cases import OnceRow, StoredEvent
-from node.local_store.files import AttachmentRow, StoredFile
+from node.local_store.files import AttachmentRow, FileTooLarge, StoredFile
 
 MAX_CONTENT_BYTES: Final = 1024 * 1024  # all forms of one act together
 MAX_FILES_BYTES: Final = 40 * 1024 * 1024  # all files of one act together

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from node.errors import ImiError, Refused, Unavailable
-from node.local_store.files import FileTooLarge
 
 
 class UnknownCase(Refused):

@@ -122,7 +122,8 @@ class _Showing:
         self.opened: dict[tuple[EventId, str], Part | None] = {}
 
     def shown(self) -> Shown:
-        timeline = tuple(self._entry(stored) for stored in reversed(self._visible()))
+        newest_first = sorted(self._visible(), key=lambda s: (s.signed.event.at, s.signed.event.id), reverse=True)
+        timeline = tuple(self._entry(stored) for stored in newest_first)
         return Shown(view=self._case_view(timeline), personal=tuple(self.personal))
 
     def _case_view(self, timeline: tuple[Entry, ...]) -> CaseView:

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import functools
 import importlib.util
 import sys
 from collections.abc import Callable, Iterator, Mapping
@@ -14,9 +13,9 @@ from argon2 import PasswordHasher
 from node import api
 from node.casework import Users
 from node.catalogue import Catalogue
-from node.catalogue.texts import texts_of
 from node.ids import AuthorityId, NodeId
 from node.settings import shipped
+from node.texts import Texts
 
 _spec = importlib.util.spec_from_file_location(
     "casework_federation", Path(__file__).parent.parent / "casework" / "federation.py"
@@ -29,19 +28,6 @@ _spec.loader.exec_module(federation_module)
 
 NODES = ("EE", "FR", "DE", "DE-BY", "EU")
 QUICK = PasswordHasher(time_cost=1, memory_cost=8, parallelism=1)
-
-
-@dataclass
-class CatalogueWords:
-    """The catalogue's texts; what it lacks is shown by its key."""
-
-    folder: Path
-
-    def t(self, lang: str, key: str, /) -> str:
-        return read_texts(self.folder, lang).get(key, key)
-
-
-read_texts = functools.cache(texts_of)
 
 
 @pytest.fixture(scope="session")
@@ -109,7 +95,7 @@ async def door(federation: Any, aiohttp_client: Any) -> Any:
             users=users,
             directory=running.directory,
             catalogue=world.catalogue,
-            texts=CatalogueWords(world.catalogue.folder),
+            texts=Texts.load(world.catalogue.folder),
             clock=world.clock,
         )
         app.add_subapp("/api/v1", part)

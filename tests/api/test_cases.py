@@ -21,7 +21,6 @@ async def test_a_request_is_sent_answered_and_read_in_the_readers_language(door)
     status, case = await france("GET", f"/cases/{number}", headers={"Accept-Language": "fr"})
     assert status == 200
     assert case["state"] == "awaiting-acceptance"
-    assert [offer["step"] for offer in case["offers"]][:1] == ["note"] or case["offers"]
     assert "accept" in {offer["step"] for offer in case["offers"]}
     assert all(question["text"] and not question["text"].startswith("question.") for question in case["questions"])
     status, taken = await france(
@@ -31,9 +30,7 @@ async def test_a_request_is_sent_answered_and_read_in_the_readers_language(door)
     answers = {
         "Q2": {"yes-no-unknown": "no"},
         "Q3": {"yes-no-unknown": "yes", "comment": text("Au registre.", "fr")},
-        "Q3a": None,
     }
-    del answers["Q3a"]
     status, taken = await france(
         "POST",
         f"/cases/{number}/steps/answer",
@@ -41,9 +38,9 @@ async def test_a_request_is_sent_answered_and_read_in_the_readers_language(door)
     )
     assert (status, taken["state"]) == (200, "answered")
     door.world.exchange()
-    status, ours = await estonia("GET", f"/cases/{number}", headers={"Accept-Language": "et-EE,et;q=0.9"})
+    status, ours = await estonia("GET", f"/cases/{number}", headers={"Accept-Language": "fr-BE,fr;q=0.9"})
     question = next(q for q in ours["questions"] if q["key"] == "Q3")
-    assert question["answer"]["values"] == {"yes-no-unknown": "yes"}
+    assert question["answer"] == {"values": {"yes-no-unknown": "yes"}, "text": "Oui", "cannot_say": None}
     assert question["comment"] == text("Au registre.", "fr")
     theirs = (await france("GET", f"/cases/{number}"))[1]
     assert ours["due"] == theirs["due"]
