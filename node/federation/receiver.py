@@ -114,6 +114,7 @@ class Receiver:
             if stored is not None:
                 return await self._repeat(peer, opened, stored)
             message = as4.decompress(opened.decrypted, LIMITS)
+            self._crash_at("opened")
             if message.is_test:
                 return _receipt(opened.receipt)
             receipt = await self._store(peer, content_type, body, opened, message)

@@ -128,11 +128,10 @@ class Lane:
         parts.peers.check_may_send()
         if self.failures:
             await self._probe()
-        claimed = await parts.database.read(
-            outbox.claim, self.node, at=parts.clock.now(), busy=frozenset[str]()
-        )  # line 1: nothing has changed yet
+        claimed = await parts.database.read(outbox.claim, self.node, at=parts.clock.now(), busy=frozenset[str]())
         if not claimed:
             return False
+        parts.crash_at("claimed")
         ready = await self._build(claimed)
         parts.crash_at("built")
         outcomes = await asyncio.gather(*(self._attempt(waiting) for waiting in ready))
@@ -151,6 +150,7 @@ class Lane:
         if lost := [(waiting, error) for waiting, error in found if isinstance(error, ImiError)]:
             await parts.database.transact(_park_lost, lost)
         built = await self._sign_and_encrypt([(w, c) for w, c in found if isinstance(c, tuple)])
+        parts.crash_at("signed")
         await parts.database.transact(outbox.store_built, built)
         bodies = {number: (kind, body, signed) for number, kind, body, signed, _ in built}
         return [ready for waiting in claimed if (ready := _with_body(waiting, bodies)).body is not None]

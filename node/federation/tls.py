@@ -93,7 +93,9 @@ def add_anchors(context: CheckedContext, peers: Peers) -> None:
 
 def renew_certificate(context: CheckedContext, keys: NodeKeys) -> None:
     """Use the TLS certificate that lies in the folder now, in handshakes to come; open connections go on."""
-    context.load_cert_chain(keys.tls_certificate, keys.tls_key, password=keys.passphrase or "")  # None would ask at the terminal
+    context.load_cert_chain(
+        keys.tls_certificate, keys.tls_key, password=keys.passphrase or ""
+    )  # None would ask at the terminal
 
 
 def _der(peer: Peer) -> bytes:

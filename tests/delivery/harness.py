@@ -197,18 +197,34 @@ async def until(look: Callable[[], object], *, seconds: float = 20.0) -> None:
 
 
 def _kill_at(line: str) -> Callable[[str], None]:
+    """SIGKILL ourselves the third time a line is reached: there is load by then."""
+    times = 0
+
     def crash(reached: str) -> None:
-        if reached == line:
+        nonlocal times
+        times += reached == line
+        if reached == line and times == 3:
             os.kill(os.getpid(), signal.SIGKILL)
 
     return crash
 
 
-async def _serve(folder: Path, node: str, line: str) -> None:
-    async with SmallNode(folder, NodeId(node), crash_at=_kill_at(line)).running():
-        await asyncio.Event().wait()
+async def _serve(folder: Path, node: str, peer: str, goal: int, line: str) -> None:
+    """Run, posting to `peer` under three order keys until `goal` messages were posted in all lives together."""
+    crash = _kill_at(line)
+    async with SmallNode(folder, NodeId(node), crash_at=crash).running() as small:
+        (folder / node / "up").touch()
+        while True:
+            number = await small.database.read(lambda s: s.execute(text("SELECT count(*) FROM outbox")).scalar() or 0)
+            if number >= goal:
+                await asyncio.Event().wait()
+            bodies = [f"{node}-{n:05}" for n in range(number, min(number + 3, goal))]
+            for body in bodies:
+                await small.post(peer, body, order=f"case-{int(body[-5:]) % 3}")
+            crash("posted")
+            await asyncio.sleep(0.005)
 
 
 if __name__ == "__main__":
     log.configure(node=sys.argv[2], level="error")
-    asyncio.run(_serve(Path(sys.argv[1]), sys.argv[2], sys.argv[3] if len(sys.argv) > 3 else ""))
+    asyncio.run(_serve(Path(sys.argv[1]), sys.argv[2], sys.argv[3], int(sys.argv[4]), sys.argv[5]))
