@@ -19,7 +19,7 @@ from node.demo.processes import NodeProcess, Processes
 from node.demo.scenarios import directory_change, intruder, node_away, one_to_many, one_to_one
 from node.demo.stage import Stage
 from node.demo.transcript import CheckFailed, Transcript
-from node.errors import Unavailable
+from node.errors import Refused, Unavailable
 from node.ids import NodeId
 from pki.trustlist import Publisher
 
@@ -100,7 +100,7 @@ async def _play(
                     transcript.console.print(
                         f"   left out, needs {', '.join(sorted(needed))}: {scenario.TITLE}", style="dim"
                     )
-        except (CheckFailed, Unavailable) as error:
+        except (CheckFailed, Unavailable, Refused) as error:
             transcript.console.print(f"\n[bold red]{error}[/]", highlight=False)
             return False
     return True
