@@ -1,0 +1,148 @@
+"""The lists: what waits for the authority, its requests, its alerts."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Final
+from urllib.parse import urlencode
+
+from aiohttp import web
+from markupsafe import Markup
+
+from node.casework.views import DraftItem, Official, WorkItem
+from node.domain.procedures import Procedure
+from node.errors import ImiError
+from node.pages import FRAME, render, signed_in
+from node.web.keys import CASEWORK, CATALOGUE, CLOCK
+from node.web.wording import Words, words_of
+
+REQUEST: Final = "request"  # the kind that stands on its own page; all others are told to many
+OTHER_KINDS: Final = ("alert", "notification", "repository", "application")
+PAGE: Final = 50
+routes = web.RouteTableDef()
+
+
+@routes.get("/work")
+async def work(request: web.Request) -> web.Response:
+    """What waits for the official's authority, by urgency. Raises NoAccess."""
+    official = signed_in(request).official
+    found = await request.app[CASEWORK].work(official)
+    lines = Lines(request)
+    groups = [
+        ("overdue", "late", [lines.row(item) for item in found.overdue]),
+        ("soon", "near", [lines.row(item) for item in found.due_soon]),
+        ("later", "later", [lines.row(item) for item in found.later]),
+        ("waiting", "waiting", [lines.row(item) for item in found.waiting]),
+    ]
+    return render(
+        request,
+        "cases/work.html",
+        groups=groups,
+        counters=found.counters,
+        drafts=[lines.draft(item) for item in found.drafts],
+        news=new_cases(request, official),
+        today=request.app[CLOCK].now(),
+    )
+
+
+@routes.get("/requests")
+async def requests(request: web.Request) -> web.Response:
+    """The authority's requests, in and out. Raises NoAccess."""
+    return await _list(request, "requests", (REQUEST,))
+
+
+@routes.get("/alerts")
+async def alerts(request: web.Request) -> web.Response:
+    """What was told to many: alerts and notifications. Raises NoAccess."""
+    kinds = {p.kind for p in request.app[CATALOGUE].current()}
+    return await _list(request, "alerts", tuple(kind for kind in OTHER_KINDS if kind in kinds) or ("alert",))
+
+
+async def _list(request: web.Request, page: str, kinds: tuple[str, ...]) -> web.Response:
+    official, lines = signed_in(request).official, Lines(request)
+    open_only, after = request.query.get("show") == "open", request.query.get("after", "")[:200]
+    kind = request.query.get("kind", kinds[0])
+    kind = kind if kind in kinds else kinds[0]
+    found = await request.app[CASEWORK].cases(official, kind=kind, open_only=open_only, after=after, limit=PAGE)
+    kept = await request.app[CASEWORK].drafts(official)
+    query = {"kind": kind, "after": found.more, **({"show": "open"} if open_only else {})}
+    return render(
+        request,
+        "cases/list.html",
+        page=page,
+        rows=[lines.row(item) for item in found.items],
+        drafts=[lines.draft(item) for item in kept if lines.kind(item.procedure) in kinds],
+        more=f"/{page}?{urlencode(query)}" if found.more else "",
+        open_only=open_only,
+        kinds=kinds,
+        kind=kind,
+        news=[new for new in new_cases(request, official) if new["kind"] in kinds],
+    )
+
+
+def new_cases(request: web.Request, official: Official) -> list[dict[str, str]]:
+    """The buttons for new cases: one for each kind of procedure the official may open."""
+    kinds: dict[str, list[Procedure]] = {}
+    for procedure in request.app[CASEWORK].procedures(official):
+        kinds.setdefault(procedure.kind, []).append(procedure)
+    return [
+        {"kind": kind, "procedure": found[0].id if len(found) == 1 else ""} for kind, found in sorted(kinds.items())
+    ]
+
+
+class Lines:
+    """Rows of lists for one reader; cells are markup."""
+
+    def __init__(self, request: web.Request) -> None:
+        self._request = request
+        self.words: Words = words_of(request)
+        self._catalogue = request.app[CATALOGUE]
+
+    def kind(self, procedure: str) -> str:
+        found = self._catalogue.procedure(procedure)
+        return found.kind if found else ""
+
+    def row(self, item: WorkItem) -> Mapping[str, object]:
+        """What the template shows of one case."""
+        procedure = self._catalogue.procedure(item.procedure)
+        words = self.words
+        return {
+            "href": f"/cases/{item.number}",
+            "number": item.number,
+            "title": words.title(procedure, item.facts) if procedure else Markup("{}").format(item.procedure),
+            "state": words.flow(procedure, "state", item.state) if procedure else Markup("{}").format(item.state),
+            "tag": words.item_tag(item),
+            "other": self._other(item),
+            "country": words.say(f"list.country.{item.other[:2]}") if item.other else "",
+            "due": item.due,
+            "due_words": words.due(item.due) if item.due and not item.final else "",
+            "undelivered": item.undelivered,
+            "final": item.final,
+        }
+
+    def _other(self, item: WorkItem) -> Markup:
+        if item.other is None:
+            return Markup("")
+        frame = self._request.config_dict[FRAME]
+        try:
+            name, lang = frame.directory.get(item.other).name_in(self.words.lang)
+        except ImiError:  # it left the directory
+            name, lang = item.other_name, self.words.lang
+        shown = Markup('<span lang="{}">{}</span>').format(lang, name)
+        return (
+            shown + Markup(" ") + self.words.say("cases.and-others", count=item.others - 1)
+            if item.others > 1
+            else shown
+        )
+
+    def draft(self, item: DraftItem) -> Mapping[str, object]:
+        procedure = self._catalogue.procedure(item.procedure)
+        words = self.words
+        return {
+            "href": f"/cases/{item.number}/new" if item.opens else f"/cases/{item.number}/act/{item.step}",
+            "number": item.number,
+            "title": words.procedure(procedure) if procedure else item.procedure,
+            "step": words.flow(procedure, "step", item.step) if procedure and item.step else "",
+            "at": item.updated_at,
+            "by": item.updated_by,
+        }
