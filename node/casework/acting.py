@@ -71,7 +71,7 @@ def check_reader(official: Official) -> None:
 
 def take_step(tools: Tools, session: Session, act: Act, number: CaseNumber, once: Once | None) -> CaseNumber:
     """A step in a case, or the first one from a draft."""
-    check_reader(act.official)
+    _check_actor(tools, act.official)
     if done := _done_before(session, act.official, once):
         return done
     draft = drafting.find_new(session, act.official, number)
@@ -89,13 +89,20 @@ def take_step(tools: Tools, session: Session, act: Act, number: CaseNumber, once
 
 def open_case(tools: Tools, session: Session, act: Act, procedure: str, once: Once | None) -> CaseNumber:
     """A new case, with its first step."""
-    check_reader(act.official)
+    _check_actor(tools, act.official)
     if done := _done_before(session, act.official, once):
         return done
     number = cases.draw_number(session, tools.node, tools.clock.now().year)
     _open(tools, session, act, _procedure(tools, procedure, None), number)
     _remember(tools, session, act.official, once, number)
     return number
+
+
+def _check_actor(tools: Tools, official: Official) -> None:
+    """What this node may not sign, other nodes would hold for ever."""
+    check_reader(official)
+    if not tools.is_ours(official.authority):
+        raise NoAccess("the directory says that this authority is hosted by another node")
 
 
 def first_offers(tools: Tools, official: Official, procedure: Procedure) -> tuple[Offer, ...]:

@@ -130,7 +130,8 @@ def _store_parts(tools: Tools, session: Session, row: CaseRow, parts: Iterable[S
             sealed = seal_part(key, sent.event, sent.audience, sent.part, checked=False)
             cases.add_part(session, CaseId(row.case_id), sealed, at=inbound.received_at)
             named.update(str(document["sha256"]) for document in documents(sent.part.content))
-    _store_files(tools, session, row, named, inbound)
+    if named and len(inbound.parts) > 1:
+        _store_files(tools, session, row, named, inbound)
 
 
 def _is_bounded(sent: SentPart) -> bool:
@@ -192,11 +193,10 @@ def check_parts(case: Case) -> None:
             continue
         part = open_part(case.key, sealed)
         if commitment(part.salt, part.content) == event.parts.get(audience):
-            cases.mark_checked(case.session, event_id, audience)
+            case.accept_part(event_id, audience)
         else:
             log.warning("part does not match its event", case_id=case.id, event_id=event_id, audience=audience)
-            cases.drop_part(case.session, event_id, audience)
-    case.reload_parts()
+            case.reject_part(event_id, audience)
 
 
 def retry_held(tools: Tools, session: Session) -> int:

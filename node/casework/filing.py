@@ -182,7 +182,7 @@ def sweep(tools: Tools, session: Session) -> list[str]:
 
 def _is_owed(session: Session, case: str) -> bool:
     row = cases.find(session, CaseId(case))
-    return bool(row and row.key) and any(d.state != "received" for d in outbox.statuses(session, case))
+    return bool(row and row.key) and bool(outbox.undelivered(session, [case]))
 
 
 def _forget_sent_content(session: Session) -> None:

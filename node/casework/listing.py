@@ -31,7 +31,7 @@ def work(tools: Tools, session: Session, official: Official) -> WorkList:
     check_reader(official)
     rows = cases.standings(session, official.authority, open_only=True, limit=OPEN_SHOWN)
     current = [(standing, case) for standing, case in rows if standing.roles]
-    items = [_item(tools, session, standing, case) for standing, case in current]
+    items = _items(tools, session, current)
     kept = tuple(drafting.item(row) for row in drafts.of_authority(session, official.authority))
     return WorkList(
         overdue=_sorted(item for item in items if item.urgency == "overdue"),
@@ -52,7 +52,7 @@ def page(
     rows = cases.standings(
         session, official.authority, kind=kind, open_only=open_only, before=_cursor(after), limit=limit + 1
     )
-    items = tuple(_item(tools, session, standing, case) for standing, case in rows[:limit])
+    items = tuple(_items(tools, session, rows[:limit]))
     last = rows[limit - 1][0] if len(rows) > limit else None
     return CaseList(items=items, more=f"{rfc3339(last.updated_at)}~{last.case_id}" if last else "")
 
@@ -66,7 +66,12 @@ def _cursor(after: str) -> tuple[datetime, str] | None:
         return None
 
 
-def _item(tools: Tools, session: Session, standing: StandingRow, case: CaseRow) -> WorkItem:
+def _items(tools: Tools, session: Session, rows: list[tuple[StandingRow, CaseRow]]) -> list[WorkItem]:
+    undelivered = outbox.undelivered(session, [case.case_id for _, case in rows])
+    return [_item(tools, standing, case, undelivered.get(case.case_id, 0)) for standing, case in rows]
+
+
+def _item(tools: Tools, standing: StandingRow, case: CaseRow, undelivered: int) -> WorkItem:
     due = _due(tools, standing)
     other = AuthorityId(standing.other) if standing.other else None
     return WorkItem(
@@ -85,7 +90,7 @@ def _item(tools: Tools, session: Session, standing: StandingRow, case: CaseRow) 
         urgency=(due.urgency if due else "later") if standing.our_turn else "waiting",
         facts=json.loads(standing.facts),
         updated_at=standing.updated_at,
-        undelivered=sum(d.state != "received" for d in outbox.statuses(session, case.case_id)),
+        undelivered=undelivered,
     )
 
 

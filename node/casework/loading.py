@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
-from typing import Final
+from typing import Any, Final
 
 from sqlalchemy.orm import Session
 
@@ -101,20 +101,30 @@ class Case:
         """Seal and store a part of our own step."""
         sealed = seal_part(self.key, event, audience, part, checked=True)
         cases.add_part(self.session, self.id, sealed, at=at)
-        self._parts = None
+        self.sealed_parts()[event, audience] = sealed
 
-    def reload_parts(self) -> None:
-        """Read the parts anew, after they were changed beside this object."""
-        self._parts = None
+    def accept_part(self, event: EventId, audience: str) -> None:
+        """Note that a part matches its event's commitment."""
+        cases.mark_checked(self.session, event, audience)
+        self._change(event, audience, checked=True)
+
+    def reject_part(self, event: EventId, audience: str) -> None:
+        """Forget a part that does not, so that the right one may still come."""
+        cases.drop_part(self.session, event, audience)
+        self.sealed_parts().pop((event, audience), None)
+
+    def _change(self, event: EventId, audience: str, **changes: Any) -> None:
+        parts = self.sealed_parts()
+        parts[event, audience] = replace(parts[event, audience], **changes)
 
     def use_part(self, event: EventId, audience: str) -> None:
         """Note that an authority of ours is entitled to a part."""
         cases.mark_used(self.session, event, audience)
-        self._parts = None
+        self._change(event, audience, used=True)
 
     def forget_part(self, event: EventId, audience: str) -> None:
         cases.erase_part(self.session, event, audience)
-        self._parts = None
+        self._change(event, audience, sealed=None)
 
 
 def case_key(tools: Tools, row: CaseRow) -> bytes:

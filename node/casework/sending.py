@@ -15,8 +15,6 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
-from sqlalchemy import insert
-
 from node.casework import payload
 from node.casework.loading import Case
 from node.casework.payload import SentPart
@@ -27,7 +25,7 @@ from node.federation import outbox
 from node.federation.outbox import OutFile
 from node.ids import AuthorityId, CaseNumber, EventId, NodeId, state_of
 from node.local_store import cases, files
-from node.local_store.cases import OutgoingRow, StoredEvent
+from node.local_store.cases import StoredEvent
 from node.local_store.vault import seal
 
 ACTION: Final = "events"
@@ -181,11 +179,7 @@ def _post(
     message_id = tools.new_message_id()
     attached = _files(case, node, parts, sent)
     content = payload.write(case.id, [stored.signed for stored in events], parts)
-    session.execute(
-        insert(OutgoingRow).values(
-            message_id=message_id, case_id=case.id, sealed=seal(case.key, content, f"outgoing:{message_id}")
-        )
-    )
+    cases.keep_outgoing(session, case.id, message_id, seal(case.key, content, f"outgoing:{message_id}"))
     outbox.post(
         session,
         message_id=message_id,

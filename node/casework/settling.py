@@ -16,7 +16,7 @@ from node.domain.procedures import ANSWERS, COMMENTS
 from node.domain.steps import receipt
 from node.ids import AuthorityId, CaseNumber, NodeId
 from node.local_store import cases, drafts, files
-from node.local_store.cases import DeadlineRow, StandingRow, StoredEvent
+from node.local_store.cases import Running, Standing, StoredEvent
 
 
 def settle(case: Case) -> None:
@@ -116,7 +116,7 @@ def _update_row(case: Case) -> None:
     row.final = case.procedure.states[view.state].final
     row.updated_at = max((event.at for event in view.counting() if event.step != RECEIVED), default=row.updated_at)
     row.block_at, row.delete_at = kept.block, kept.delete
-    row.held = cases.count_held(case.session, case.id)
+    row.held = cases.count_held(case.session, case.id) if row.held else 0
     case.session.flush()
     if row.final and row.number:
         drafts.forget_case(case.session, CaseNumber(row.number))
@@ -144,18 +144,18 @@ def due_role(case: Case, due: Due) -> str:
     return turn if any(turn in step.by and case.view().state in step.sources for step in steps) else ""
 
 
-def _deadline(case: Case, due: Due) -> DeadlineRow:
-    return DeadlineRow(case_id=case.id, name=due.name, role=due_role(case, due), day=due.day.isoformat(), ends=due.ends)
+def _deadline(case: Case, due: Due) -> Running:
+    return Running(case_id=case.id, name=due.name, role=due_role(case, due), day=due.day.isoformat(), ends=due.ends)
 
 
 def _standing(
     case: Case, view: View, party: AuthorityId, everyone: Iterable[AuthorityId], running: list[Due]
-) -> StandingRow:
+) -> Standing:
     roles = sorted(view.roles_of(party))
     turn = case.procedure.states[view.state].turn
     ours = turn in roles and not case.row.final
     due = min((d for d in running if due_role(case, d)), key=lambda d: d.ends, default=None)
-    return StandingRow(
+    return Standing(
         authority=party,
         case_id=case.id,
         roles=",".join(roles),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Final
 
 from sqlalchemy import Index, insert, select
 from sqlalchemy.orm import Mapped, Session, mapped_column
@@ -44,18 +45,20 @@ class AuditEntry:
 
 def record(session: Session, entry: AuditEntry) -> None:
     """Add a line; it is stored if the act is."""
-    session.execute(
-        insert(AuditRow).values(
-            at=entry.at,
-            act=entry.act,
-            user=entry.user,
-            login=entry.login,
-            authority=entry.authority or "",
-            case_id=entry.case or "",
-            subject=entry.subject,
-            purpose=entry.purpose,
-        )
-    )
+    values = {
+        "at": entry.at,
+        "act": entry.act,
+        "user": entry.user,
+        "login": entry.login,
+        "authority": entry.authority or "",
+        "case_id": entry.case or "",
+        "subject": entry.subject,
+        "purpose": entry.purpose,
+    }
+    session.connection().execute(_RECORD, values)
+
+
+_RECORD: Final = insert(AuditRow)
 
 
 def entries_of(session: Session, case: CaseId) -> tuple[AuditEntry, ...]:

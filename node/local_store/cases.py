@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import datetime
+from typing import Final
 
-from sqlalchemy import ForeignKey, Index, LargeBinary, delete, func, select, update
+from sqlalchemy import ForeignKey, Index, LargeBinary, bindparam, delete, func, select, update
 from sqlalchemy.dialects.sqlite import insert
 from sqlalchemy.orm import Mapped, Session, mapped_column
 
@@ -183,6 +184,64 @@ class SealedPart:
     used: bool = False
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Standing:
+    """A row of StandingRow."""
+
+    authority: AuthorityId
+    case_id: CaseId
+    roles: str
+    our_turn: bool
+    opened: bool
+    acted: bool
+    other: str
+    others: int
+    facts: str
+    due_name: str
+    due_role: str
+    due_day: str
+    due_at: datetime | None
+    final: bool
+    updated_at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Running:
+    """A row of DeadlineRow."""
+
+    case_id: CaseId
+    name: str
+    role: str
+    day: str
+    ends: datetime
+
+
+# Statements of every act, built once: building and compiling them costs more than running them.
+_event, _part = EventRow.__table__.c, PartRow.__table__.c
+_ADD_EVENT: Final = insert(EventRow)
+_EVENTS: Final = select(EventRow.__table__).where(_event.case_id == bindparam("case")).order_by(_event.position)
+_IS_HELD: Final = select(_event.position).where(_event.event_id == bindparam("event"))
+_PARTS: Final = select(PartRow.__table__).where(_part.case_id == bindparam("case"))
+_this_part = (_part.event_id == bindparam("event")) & (_part.audience == bindparam("of"))
+_MARK_CHECKED: Final = update(PartRow).where(_this_part).values(checked=True)
+_MARK_USED: Final = update(PartRow).where(_this_part).values(used=True)
+_new_part = insert(PartRow)
+_ADD_PART: Final = _new_part.on_conflict_do_update(
+    index_elements=["event_id", "audience"],
+    set_={name: _new_part.excluded[name] for name in ("salt", "sealed", "checked", "used", "arrived_at")},
+    where=_part.sealed.is_(None) & (_part.case_id == _new_part.excluded.case_id),
+)
+_SENT: Final = select(SentRow.__table__.c.node, SentRow.__table__.c.item).where(
+    SentRow.__table__.c.case_id == bindparam("case")
+)
+_MARK_SENT: Final = insert(SentRow)
+_OUTGOING: Final = insert(OutgoingRow)
+_FORGET_STANDINGS: Final = delete(StandingRow).where(StandingRow.__table__.c.case_id == bindparam("case"))
+_ADD_STANDING: Final = insert(StandingRow)
+_FORGET_DEADLINES: Final = delete(DeadlineRow).where(DeadlineRow.__table__.c.case_id == bindparam("case"))
+_ADD_DEADLINE: Final = insert(DeadlineRow)
+
+
 def find(session: Session, case: CaseId) -> CaseRow | None:
     return session.get(CaseRow, case)
 
@@ -201,26 +260,25 @@ def draw_number(session: Session, node: NodeId, year: int) -> CaseNumber:
 
 def add_event(session: Session, stored: StoredEvent, *, user: int | None = None) -> None:
     signed = stored.signed
-    session.execute(
-        insert(EventRow).values(
-            event_id=signed.event.id,
-            case_id=signed.event.case_id,
-            event=signed.event_bytes,
-            signature=signed.signature,
-            certificate=signed.certificate,
-            door=stored.door,
-            sender=stored.sender,
-            user=user,
-            login=stored.login,
-            only_to=",".join(sorted(stored.only_to)),
-            arrived_at=stored.arrived_at,
-        )
-    )
+    values = {
+        "event_id": signed.event.id,
+        "case_id": signed.event.case_id,
+        "event": signed.event_bytes,
+        "signature": signed.signature,
+        "certificate": signed.certificate,
+        "door": stored.door,
+        "sender": stored.sender,
+        "user": user,
+        "login": stored.login,
+        "only_to": ",".join(sorted(stored.only_to)),
+        "arrived_at": stored.arrived_at,
+    }
+    session.connection().execute(_ADD_EVENT, values)
 
 
 def events_of(session: Session, case: CaseId) -> tuple[StoredEvent, ...]:
     """Every event held, in the order of arrival."""
-    rows = session.execute(select(EventRow.__table__).where(EventRow.case_id == case).order_by(EventRow.position))
+    rows = session.connection().execute(_EVENTS, {"case": case})
     return tuple(
         StoredEvent(
             signed=SignedEvent(
@@ -241,7 +299,7 @@ def events_of(session: Session, case: CaseId) -> tuple[StoredEvent, ...]:
 
 def is_held(session: Session, event: EventId) -> bool:
     """Whether an event is stored here already."""
-    return session.scalar(select(EventRow.position).where(EventRow.event_id == event)) is not None
+    return session.connection().execute(_IS_HELD, {"event": event}).first() is not None
 
 
 def set_door(session: Session, event: EventId, door: str) -> None:
@@ -275,20 +333,11 @@ def add_part(session: Session, case: CaseId, part: SealedPart, *, at: datetime) 
         "used": part.used,
         "arrived_at": at,
     }
-    again = {name: values[name] for name in ("salt", "sealed", "checked", "used", "arrived_at")}
-    session.execute(
-        insert(PartRow)
-        .values(**values)
-        .on_conflict_do_update(
-            index_elements=["event_id", "audience"],
-            set_=again,
-            where=PartRow.sealed.is_(None) & (PartRow.case_id == case),
-        )
-    )
+    session.connection().execute(_ADD_PART, values)
 
 
 def parts_of(session: Session, case: CaseId) -> dict[tuple[EventId, str], SealedPart]:
-    rows = session.execute(select(PartRow.__table__).where(PartRow.case_id == case))
+    rows = session.connection().execute(_PARTS, {"case": case})
     return {
         (EventId(row.event_id), row.audience): SealedPart(
             event=EventId(row.event_id),
@@ -303,11 +352,11 @@ def parts_of(session: Session, case: CaseId) -> dict[tuple[EventId, str], Sealed
 
 
 def mark_checked(session: Session, event: EventId, audience: str) -> None:
-    session.execute(update(PartRow).where(PartRow.event_id == event, PartRow.audience == audience).values(checked=True))
+    session.connection().execute(_MARK_CHECKED, {"event": event, "of": audience})
 
 
 def mark_used(session: Session, event: EventId, audience: str) -> None:
-    session.execute(update(PartRow).where(PartRow.event_id == event, PartRow.audience == audience).values(used=True))
+    session.connection().execute(_MARK_USED, {"event": event, "of": audience})
 
 
 def drop_part(session: Session, event: EventId, audience: str) -> None:
@@ -321,8 +370,8 @@ def erase_part(session: Session, event: EventId, audience: str) -> None:
 
 
 def sent_items(session: Session, case: CaseId) -> set[tuple[NodeId, str]]:
-    rows = session.execute(select(SentRow.node, SentRow.item).where(SentRow.case_id == case))
-    return {(NodeId(node), item) for node, item in rows}
+    rows = session.connection().execute(_SENT, {"case": case})
+    return {(NodeId(row.node), row.item) for row in rows}
 
 
 def messages_of(session: Session, case: CaseId) -> dict[tuple[NodeId, str], str]:
@@ -336,7 +385,12 @@ def messages_of(session: Session, case: CaseId) -> dict[tuple[NodeId, str], str]
 def mark_sent(session: Session, case: CaseId, node: NodeId, items: Iterable[str], message_id: str) -> None:
     rows = [{"case_id": case, "node": node, "item": item, "message_id": message_id} for item in items]
     if rows:
-        session.execute(insert(SentRow), rows)
+        session.connection().execute(_MARK_SENT, rows)
+
+
+def keep_outgoing(session: Session, case: CaseId, message_id: str, sealed: bytes) -> None:
+    """Keep a message's content until it is built."""
+    session.connection().execute(_OUTGOING, {"message_id": message_id, "case_id": case, "sealed": sealed})
 
 
 def unmark_sent(session: Session, case: CaseId, node: NodeId, items: Iterable[str]) -> None:
@@ -346,14 +400,18 @@ def unmark_sent(session: Session, case: CaseId, node: NodeId, items: Iterable[st
     )
 
 
-def replace_standings(session: Session, case: CaseId, rows: Sequence[StandingRow]) -> None:
-    session.execute(delete(StandingRow).where(StandingRow.case_id == case))
-    session.add_all(rows)
+def replace_standings(session: Session, case: CaseId, rows: Sequence[Standing]) -> None:
+    connection = session.connection()
+    connection.execute(_FORGET_STANDINGS, {"case": case})
+    if rows:
+        connection.execute(_ADD_STANDING, [asdict(row) for row in rows])
 
 
-def replace_deadlines(session: Session, case: CaseId, rows: Sequence[DeadlineRow]) -> None:
-    session.execute(delete(DeadlineRow).where(DeadlineRow.case_id == case))
-    session.add_all(rows)
+def replace_deadlines(session: Session, case: CaseId, rows: Sequence[Running]) -> None:
+    connection = session.connection()
+    connection.execute(_FORGET_DEADLINES, {"case": case})
+    if rows:
+        connection.execute(_ADD_DEADLINE, [asdict(row) for row in rows])
 
 
 def standings(

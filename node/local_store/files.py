@@ -18,7 +18,7 @@ from typing import BinaryIO, Final
 
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
-from sqlalchemy import ForeignKey, Index, LargeBinary, delete, select, update
+from sqlalchemy import ForeignKey, Index, LargeBinary, bindparam, delete, select, update
 from sqlalchemy.orm import Mapped, Session, mapped_column
 
 from node.errors import Refused
@@ -213,8 +213,13 @@ def in_case(session: Session, case: CaseId, sha256: str) -> AttachmentRow | None
 
 
 def digests_in_case(session: Session, case: CaseId) -> frozenset[str]:
-    query = select(AttachmentRow.sha256).where(AttachmentRow.case_id == case, AttachmentRow.dropped.is_(False))
-    return frozenset(session.scalars(query))
+    return frozenset(session.connection().execute(_DIGESTS, {"case": case}).scalars())
+
+
+_attachment = AttachmentRow.__table__.c
+_DIGESTS: Final = select(_attachment.sha256).where(
+    _attachment.case_id == bindparam("case"), _attachment.dropped.is_(False)
+)
 
 
 def add(session: Session, file: StoredFile, *, key: bytes, owner: str, case: CaseId | None, at: datetime) -> None:

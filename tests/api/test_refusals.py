@@ -217,3 +217,8 @@ async def test_documents_that_were_not_uploaded(door):
     for sha256 in ("a" * 64, "..%2F..%2Fnode.db", "A" * 64):
         number = (await estonia("POST", "/cases", json=asked()))[1]["number"]
         assert (await refused(estonia, "GET", f"/cases/{number}/files/{sha256}"))[0] == 404
+
+
+async def test_a_user_of_an_authority_that_moved_to_another_node_acts_no_more(door):
+    astray = await door("EE", "FR:school")
+    assert await refused(astray, "POST", "/cases", json=asked()) == (403, "refused.no-access")
