@@ -21,6 +21,7 @@ Unit = Literal["d", "wd", "w", "m", "y"]
 
 _PERIOD: Final = re.compile(r"([1-9][0-9]{0,3}) (d|wd|w|m|y)")
 _SATURDAY: Final = 5
+_MAX_YEARS: Final = 100  # so that no date overflows
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,8 +38,8 @@ class Period:
 def parse_period(text: str) -> Period:
     """`10 wd`, `6 m`; ValueError for anything else."""
     found = _PERIOD.fullmatch(text)
-    if not found:
-        raise ValueError(f"{text!r} is not a period: a number and d, wd, w, m or y")
+    if not found or (found[2] == "y" and int(found[1]) > _MAX_YEARS):
+        raise ValueError(f"{text!r} is not a period: a number and d, wd, w, m or y (at most {_MAX_YEARS})")
     return Period(int(found[1]), found[2])  # type: ignore[arg-type]  # the pattern admits the five units only
 
 

@@ -12,6 +12,7 @@ from typing import Final
 
 from node.domain.calendars import Calendars
 from node.domain.conditions import COUNTERS, Condition
+from node.domain.deadlines import UNION
 from node.domain.events import RECEIVED
 from node.domain.files import DefinitionFault, Document
 from node.domain.procedures import ANSWER_TYPES, ANSWERS, COMMENTS, Deadline, Field, Procedure, Step
@@ -233,6 +234,32 @@ def _is_value(p: Procedure, step: Step, word: str) -> bool:
     return word in step.control or word in p.variables or word == "author" or ":" in word
 
 
+_TYPES: Final = {"choice": "word", "authorities": "authority"}  # what a control value becomes as a variable or a role
+
+
+def _types(c: Checking) -> Faults:
+    """Values of another type than the variable or role they are given to: a fold must never meet them."""
+    for step in c.procedure.steps.values():
+        for key in ("assign", "admit", "set", "remove"):
+            given: Mapping[str, str | tuple[str, ...]] = getattr(step, key)
+            for name, value in given.items():
+                for word in (value,) if isinstance(value, str) else value:
+                    wanted = c.procedure.variables.get(name, "authority") if key in ("set", "remove") else "authority"
+                    found = _type_of(c.procedure, step, word)
+                    many = word in step.control and step.control[word].type == "authorities"
+                    if found and (found != wanted or (many and key != "admit")):
+                        yield c.in_step(step, f"{word} is no {wanted} for {name}", key)
+
+
+def _type_of(p: Procedure, step: Step, word: str) -> str:
+    """word, keys, date, authority or case; empty where nothing defines the word."""
+    if word in step.control:
+        return _TYPES.get(step.control[word].type, step.control[word].type)
+    if word in p.variables:
+        return p.variables[word]
+    return "authority" if word == "author" or ":" in word else ""
+
+
 def _is_known(c: Checking, step: Step, word: str, condition: Condition) -> bool:
     p = c.procedure
     head, _, rest = word.partition(".")
@@ -399,6 +426,8 @@ def _deadline_lengths(c: Checking, d: Deadline) -> Faults:
 
 
 def _keeping(c: Checking) -> Faults:
+    if UNION not in c.calendars:
+        yield c.here("no calendar: EU, in which retention is counted", "retention")
     for word in c.procedure.retention.start:
         if word != "closure" and c.procedure.variables.get(word) != "date":
             yield c.here(f"unknown date variable {word}", "retention", "from")
@@ -446,6 +475,7 @@ _CHECKS: Final = (
     _kinds,
     _roles,
     _words,
+    _types,
     _forms,
     _see,
     _commission,

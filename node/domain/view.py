@@ -66,7 +66,9 @@ class View:
         """The lane steps that raised a flag; `here`: since the last move."""
         head = self.head
         return tuple(
-            e for e in self.lanes if (not here or e.after == head) and (s := procedure.step(e.step)) and s.flag == flag
+            e
+            for e in self.lanes
+            if (not here or e.after == head) and (s := procedure.steps.get(e.step)) and s.flag == flag
         )
 
     def missing(self, procedure: Procedure, flag: str) -> frozenset[State]:
@@ -101,7 +103,7 @@ def admissions(
     """Role -> authorities admitted to it by these events (a union: order does not matter)."""
     admitted: dict[str, set[AuthorityId]] = {}
     for event in events:
-        step = procedure.step(event.step)
+        step = procedure.steps.get(event.step)
         for role, words in step.admit.items() if step else ():
             for word in words:
                 admitted.setdefault(role, set()).update(named(word, event, variables))

@@ -209,6 +209,10 @@ FAULTS = [
     (FORM, 'data = "P"', 'data = "secret"', r"fields.name.data: Input should be"),
     (QUESTIONS, 'when = "R1 = yes"', 'when = "R2 = yes"', r"operators.toml:3: fields.R1a: `when` on R2"),
     ("lists/country.toml", '"EE", "FR"', '"EE", "EE"', r"country.toml:1: codes: code EE stands twice"),
+    (WORKFLOW, 'until = "until", urgency', 'until = "to", urgency', r"step.send.set: to is no date for until"),
+    (WORKFLOW, 'set = { open = "questions"', 'set = { open = "urgency"', r"step.send.set: urgency is no keys for open"),
+    (WORKFLOW, 'responding = "to" }', 'responding = "questions" }', r"step.send.assign: questions is no authority for responding"),
+    (PROCEDURE, 'delete = "3 y"', 'delete = "9999 y"', r"retention: '9999 y' is not a period"),
     ("calendars/EE.toml", "Tallinn", "Atlantis", r"EE.toml:1: zone: unknown zone Europe/Atlantis"),
     ("calendars/EE.toml", "2026-02-24", "2027-02-24", r"EE.toml:4: holidays.2026: a day of another year"),
 ]  # fmt: skip
@@ -228,6 +232,11 @@ def test_the_commission_may_not_read_personal_fields():
     assert any("the Commission would read operator.name" in fault for fault in faults_of(**changes))
     changes[PROCEDURE] = ("[recipients]", '[see]\nall = ["operator.land"]\n[recipients]')
     assert faults_of(**changes) == []
+
+
+def test_retention_needs_the_calendar_of_the_union():
+    files = {path: text for path, text in GOOD.items() if path != "calendars/EU.toml"}
+    assert "retention: no calendar: EU" in str(parse_definitions(files).faults[0])
 
 
 def test_a_role_known_inside_one_state_takes_no_step_for_all():
