@@ -1,4 +1,3 @@
-# ruff: noqa: INP001 - a script, not a package
 """Writes config/calendars/<State>.toml: zone and public holidays of each State, and of the Union's institutions.
 
     python tools/calendars.py [FOLDER] [FIRST LAST]

@@ -32,7 +32,9 @@ def main(revision: str, message: str) -> None:
             config.attributes["connection"] = connection
             command.upgrade(config, "head")
             command.revision(config, message=message, rev_id=revision, autogenerate=True)
-    subprocess.run([sys.executable, "-m", "ruff", "format", "--quiet", str(Path(migrations.__file__).parent)], check=True)  # noqa: S603  # our own arguments
+    subprocess.run(
+        [sys.executable, "-m", "ruff", "format", "--quiet", str(Path(migrations.__file__).parent)], check=True
+    )  # our own arguments
 
 
 if __name__ == "__main__":

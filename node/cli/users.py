@@ -39,7 +39,10 @@ def add(
 
 @app.command("list")
 def show(config: Config = DEFAULT_CONFIG) -> None:
-    """List the officials of this node."""
+    """List the officials of this node.
+
+    **Example** `imi-node users list`
+    """
     from node.cli.common import table
     from node.local_store import users
 
