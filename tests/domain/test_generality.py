@@ -56,7 +56,8 @@ def strings(path: Path) -> Iterator[tuple[int, str]]:
     "package", ["domain", "catalogue", "casework", "api", "web", "pages", "local_store", "federation"]
 )
 def test_code_names_no_procedure_workflow_step_or_role(package, shipped, tried):
-    names = definition_names(tried) | definition_names(shipped)
+    # Of the tried definitions only names no English word is spelt like: hyphens and paths.
+    names = {n: kind for n, kind in definition_names(tried).items() if "-" in n or "/" in n} | definition_names(shipped)
     found = [
         f"{path.relative_to(ROOT)}:{line}: names the {names[text]} {text}"
         for path in (NODE / package).rglob("*.py")
