@@ -6,6 +6,8 @@ import json
 from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime
 
+import structlog
+
 from node.casework.loading import Case, PartKey
 from node.casework.sending import send_owed
 from node.domain.deadlines import Due, due_dates, keeping
@@ -17,6 +19,8 @@ from node.domain.steps import receipt
 from node.ids import AuthorityId, CaseNumber, NodeId
 from node.local_store import cases, drafts, files
 from node.local_store.cases import Running, Standing, StoredEvent
+
+log = structlog.get_logger()
 
 
 def settle(case: Case) -> None:
@@ -117,6 +121,9 @@ def _update_row(case: Case) -> None:
     row.updated_at = max((event.at for event in view.counting() if event.step != RECEIVED), default=row.updated_at)
     row.block_at, row.delete_at = kept.block, kept.delete
     row.held = cases.count_held(case.session, case.id) if row.held else 0
+    for lane, seq in view.forked:
+        # Two steps of one author with one number: its node was restored from a backup and went on.
+        log.critical("a lane is forked", case_id=case.id, lane=lane, seq=seq)
     case.session.flush()
     if row.final and row.number:
         drafts.forget_case(case.session, CaseNumber(row.number))
