@@ -96,8 +96,3 @@ def drop_tokens(session: Session, user: int, label: str | None) -> int:
     for row in rows:
         session.delete(row)
     return len(rows)
-
-
-def listed(session: Session) -> tuple[UserRow, ...]:
-    """All users, by authority and login; closed ones too."""
-    return tuple(session.scalars(select(UserRow).order_by(UserRow.authority, UserRow.login)))
