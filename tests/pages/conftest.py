@@ -98,7 +98,7 @@ class Browser:
     async def get(self, path: str, **more: Any) -> Page:
         return await self._ask("GET", path, **more)
 
-    async def post(self, path: str, form: Mapping[str, str], **more: Any) -> Page:
+    async def post(self, path: str, form: Any, **more: Any) -> Page:
         return await self._ask("POST", path, data=form, **more)
 
     async def send(self, page: Page, path: str, form: Mapping[str, str], **more: Any) -> Page:
