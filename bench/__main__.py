@@ -18,6 +18,8 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
+from node import log
+
 MODULES = ("messages", "delivery", "cases", "directory", "start")
 TARGET = Path("build/bench.json")
 
@@ -29,6 +31,7 @@ def main() -> None:
     chosen = parser.parse_args().modules or MODULES
     if unknown := set(chosen) - set(MODULES):
         parser.error(f"no such module: {', '.join(sorted(unknown))}")
+    log.configure(level="error")
     console = Console()
     rows: list[dict[str, Any]] = []
     for name in chosen:

@@ -1,0 +1,88 @@
+"""The directory: search over all shipped authorities, and following a log: verify, apply, index."""
+
+from __future__ import annotations
+
+import random
+import statistics
+import tempfile
+import time
+from pathlib import Path
+from typing import Any, Final
+
+import structlog
+
+from node.directory import Authority, Directory
+from node.directory.directory import log_name
+from node.directory.importing import Overlay, read_authorities
+from node.directory.replication import pages, read_page, write_page
+from node.ids import NodeId
+from node.settings import shipped
+from pki.keys import generate
+from pki.signer import FileSigner
+
+SEARCHES: Final = 2000
+
+
+def run() -> list[dict[str, Any]]:
+    """Load everything, search it, and follow the largest log with a second directory."""
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(50))
+    with tempfile.TemporaryDirectory(prefix="imi-bench-") as name:
+        (Path(name) / "a").mkdir()
+        (Path(name) / "b").mkdir()
+        owner, replica = Directory(Path(name) / "a"), Directory(Path(name) / "b")
+        try:
+            loaded = _load(owner)
+            return [*_searches(owner, loaded), _follow(owner, replica)]
+        finally:
+            owner.close()
+            replica.close()
+
+
+_SIGNER: Final = FileSigner(generate("log"))
+
+
+def _load(directory: Directory) -> list[Authority]:
+    overlay = Overlay(shipped("directory", "overlay.toml"))
+    loaded: dict[NodeId, list[Authority]] = {}
+    for file in sorted(shipped("directory", "authorities").glob("*.jsonl")):
+        for authority in overlay.over(read_authorities(file, node=NodeId(file.stem))):
+            loaded.setdefault(authority.node, []).append(authority)
+    for node, authorities in loaded.items():
+        directory.publish(node, authorities, _SIGNER)
+    return [authority for authorities in loaded.values() for authority in authorities]
+
+
+def _searches(directory: Directory, loaded: list[Authority]) -> list[dict[str, Any]]:
+    dice = random.Random(1)
+    times = []
+    for _ in range(SEARCHES):
+        words = dice.choice(loaded).name.split()
+        typed = " ".join(word[: dice.randint(3, 9)] for word in dice.sample(words, min(len(words), dice.randint(1, 3))))
+        began = time.perf_counter()
+        directory.search(typed)
+        times.append((time.perf_counter() - began) * 1000)
+    note = f"{len(loaded)} authorities, {SEARCHES} searches of one to three word beginnings"
+    return [
+        {"what": "search, p50", "value": statistics.median(times), "unit": "ms", "goal": "< 5", "note": note},
+        {"what": "search, p99", "value": statistics.quantiles(times, n=100)[98], "unit": "ms", "goal": "< 50"},
+    ]
+
+
+def _follow(owner: Directory, replica: Directory) -> dict[str, Any]:
+    node = NodeId("FR")
+    held = owner.replica.held(log_name(node))
+    assert held
+    data = [(write_page(owner.replica.page(held.log, page)[:width]), width) for page, width, _ in pages(0, held.size)]
+    began = time.process_time()
+    replica.see(node, held.note, _SIGNER.public_key, source="FR", is_host=True)
+    for page, width in data:
+        replica.replica.stage(held.log, read_page(page, count=width))
+    replica.settle(node, held)
+    seconds = time.process_time() - began
+    note = f"{held.size} entries in {seconds:.2f} s CPU"
+    return {
+        "what": "entries verified, applied and indexed",
+        "value": held.size / seconds,
+        "unit": "1/s CPU",
+        "note": note,
+    }
