@@ -127,6 +127,7 @@ async def open_browser(federation: Any, aiohttp_client: Any, texts: Texts, tmp_p
         *,
         roles: tuple[str, ...] = ("handler", "disseminator"),
         https: bool = False,
+        prepare: Callable[[Any], None] | None = None,
     ) -> Browser:
         world = federation()
         running = world.nodes.get(NodeId(node)) or world.start(node)
@@ -148,6 +149,8 @@ async def open_browser(federation: Any, aiohttp_client: Any, texts: Texts, tmp_p
             texts=texts,
             clock=world.clock,
         )
+        if prepare:
+            prepare(app)
         return Browser(await aiohttp_client(app), world, users, running)
 
     return start
