@@ -35,6 +35,7 @@ class Case:
     procedure: Procedure
     stored: list[StoredEvent]
     _views: dict[tuple[bool, AuthorityId | None], View] = field(default_factory=dict)
+    _everyone: Mapping[AuthorityId, frozenset[AuthorityId]] | None = None
     _parts: dict[PartKey, SealedPart] | None = None
     _key: bytes | None = None
 
@@ -78,12 +79,17 @@ class Case:
 
     def parties(self) -> Mapping[AuthorityId, frozenset[AuthorityId]]:
         """Everyone who is or was a party, as far as this State sees, and who named them."""
-        return parties(self.procedure, self.events(), self.tools.catalogue.calendars, inside=self.our_state)
+        if self._everyone is None:
+            self._everyone = parties(
+                self.procedure, self.events(), self.tools.catalogue.calendars, inside=self.our_state
+            )
+        return self._everyone
 
     def add(self, stored: StoredEvent, *, user: int | None = None) -> None:
         cases.add_event(self.session, stored, user=user)
         self.stored.append(stored)
         self._views.clear()
+        self._everyone = None
 
     def sealed_parts(self) -> dict[PartKey, SealedPart]:
         if self._parts is None:
