@@ -14,7 +14,7 @@ from node.ids import state_of
 from node.pages import Frame
 from node.settings import Settings
 from node.texts import Texts
-from node.web import authorities, languages, signing, words
+from node.web import authorities, cases, drafting, languages, signing, words, work
 from node.web.keys import CASEWORK, CATALOGUE, CLOCK, DIRECTORY
 
 
@@ -39,6 +39,6 @@ def application(
     )
     app = pages.application(frame)
     app[CASEWORK], app[CATALOGUE], app[CLOCK], app[DIRECTORY] = casework, catalogue, clock, directory
-    for part in (signing, languages, words, authorities):
+    for part in (signing, languages, words, authorities, work, drafting, cases):
         app.router.add_routes(part.routes)
     return app
