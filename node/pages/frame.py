@@ -27,6 +27,11 @@ MENU: Final = (
     ("authorities", "/authorities"),
     ("our-authority", "/our-authority"),
 )
+_OWN_LANGUAGE: Final[Mapping[str, str]] = {
+    "AT": "de", "BE": "nl", "BG": "bg", "CY": "el", "CZ": "cs", "DE": "de", "DK": "da", "EE": "et", "EL": "el", "ES": "es",
+    "FI": "fi", "FR": "fr", "HR": "hr", "HU": "hu", "IT": "it", "LI": "de", "LT": "lt", "LU": "fr", "LV": "lv", "MT": "mt",
+    "NL": "nl", "PL": "pl", "PT": "pt", "RO": "ro", "SE": "sv", "SI": "sl", "SK": "sk",
+}  # fmt: skip
 ENVIRONMENT: Final = web.AppKey("ENVIRONMENT", Environment)
 
 
@@ -73,6 +78,7 @@ def _common(request: web.Request) -> dict[str, object]:
         "menu": MENU if signed_in else (),
         "state": state_of(frame.node),
         "node": frame.node,
+        **_own_name(frame),
         "errors": (),
         "notice_key": _notice(request, frame.texts),
     }
@@ -82,6 +88,13 @@ def _notice(request: web.Request, texts: Texts) -> str:
     """What the act before this page did, as the key of a text; anything else in the address shows nothing."""
     key = f"notice.{request.query.get('done', '')[:40]}"
     return key if texts.has(reading.ENGLISH, key) else ""
+
+
+def _own_name(frame: Frame) -> dict[str, str]:
+    """The State's name in its (first) own language, as far as the catalogue has it."""
+    state = state_of(frame.node)
+    lang = _OWN_LANGUAGE.get(state, reading.ENGLISH)
+    return {"own_name": country_name(frame.texts, lang, state), "own_lang": lang}
 
 
 def say(texts: Texts, lang: str, key: str, /, **values: object) -> Markup:

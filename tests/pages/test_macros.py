@@ -52,7 +52,7 @@ ALL = """
 {{ ui.pagination("20 of 108", "/more") }}
 </div></div>
 {% endblock %}
-{% block sticky %}{% call ui.sticky_bar("Draft saved") %}{{ ui.button("Review") }}{% endcall %}{% endblock %}
+{% block sticky %}{% call ui.sticky_bar("Draft saved") %}{{ ui.button("Review", form="answers") }}{% endcall %}{% endblock %}
 """
 
 
