@@ -127,7 +127,7 @@ def _plural(lang: str, values: Mapping[str, object]) -> int:
 
 
 def _evaluate(expression: str, count: int) -> int:
-    from gettext import c2py  # type: ignore[attr-defined]  # late: the standard library's own reader of plural rules
+    from gettext import c2py  # late: the standard library reads plural rules itself
 
     return int(c2py(expression)(count))
 
