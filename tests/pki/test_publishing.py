@@ -1,15 +1,15 @@
 from __future__ import annotations
 
 import json
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from tuf.api.exceptions import UnsignedMetadataError
-from tuf.api.metadata import Metadata, Root, Snapshot, Targets
+from tuf.api.metadata import Metadata, Root, Snapshot, TargetFile, Targets
 
 from pki.errors import BadTrustList
 from pki.founding import Founding, NodePlan
-from pki.trustlist.models import LogEntry, NodeEntry, crl_path, entry_path
+from pki.trustlist.models import LogEntry, NodeEntry, crl_path, entry_path, index_path
 from pki.trustlist.publisher import TRAINING, Publisher, UnknownState, load_state_key, make_state_key
 from pki.trustlist.submission import Submission, sign_state
 
@@ -145,6 +145,25 @@ def test_a_file_more_or_less_is_refused(founding):
     for files in (dict(submission.files) | {"nodes/DE/DE.json": b"{}"}, dict(list(submission.files.items())[1:])):
         with pytest.raises(BadTrustList, match="do not match"):
             founding.publisher.accept(Submission(state="EE", metadata=submission.metadata, files=files))
+
+
+def test_what_has_expired_is_refused(founding):
+    old = founding.office("EE").sign(datetime.now(UTC) - timedelta(days=91))
+    with pytest.raises(BadTrustList, match="expired"):
+        founding.publisher.accept(old)
+
+
+@pytest.mark.parametrize("index", [["DE"], ["DE", "DE-BY", "DE-HH"]])
+def test_an_index_that_names_other_entries_is_refused(founding, index):
+    office = founding.office("DE")
+    submission = office.sign()
+    path = index_path("DE")
+    files = dict(submission.files) | {path: json.dumps({"format": 1, "state": "DE", "nodes": index}).encode()}
+    role = Metadata.from_bytes(submission.metadata)
+    role.signed.targets[path] = TargetFile.from_data(path, files[path], ["sha256"])
+    role.sign(office.trust_key)
+    with pytest.raises(BadTrustList, match="does not name the entries"):
+        founding.publisher.accept(Submission(state="DE", metadata=role.to_bytes(), files=files))
 
 
 def test_an_older_word_does_not_replace_a_newer_one(founding):

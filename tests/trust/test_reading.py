@@ -362,6 +362,22 @@ def test_nothing_else_is_served(federation, path):
     assert serve(federation.repository, path) is None
 
 
+def test_nothing_beside_the_repository_is_served_whatever_its_name(federation):
+    (federation.repository / "beside.json").write_bytes(b"{}")
+    (federation.repository.parent / "beside.json").write_bytes(b"{}")
+    for path in ("metadata/../beside.json", "targets/../../beside.json", "beside.json", "metadata/./../beside.json"):
+        assert serve(federation.repository, path) is None
+
+
+def test_a_mirrors_time_stamp_is_written_last(federation):
+    """Who reads from a mirror that is being written finds all that the time stamp leads to."""
+    federation.reader.refresh()
+    federation.founding.publish("EE")
+    federation.reader.refresh()
+    written = {path: path.stat().st_mtime_ns for path in federation.reader.repository.rglob("*") if path.is_file()}
+    assert max(written, key=lambda path: written[path]).name == "timestamp.json"
+
+
 def test_a_training_federation_is_told(tmp_path):
     made = Founding(tmp_path / "f")
     office = StateOffice.create(tmp_path / "EE", "EE")
