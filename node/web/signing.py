@@ -60,6 +60,8 @@ async def sign_in(request: web.Request) -> web.Response:
     except (SignInRefused, SignInThrottled) as error:
         text = _t(request, text_key(frame.texts, error), **error.details)
         return _form(request, typed, errors=[("login", text)], wait=error.details.get("seconds"))
+    if SIGNED_IN in request:
+        await frame.users.sign_out(request[SIGNED_IN].secret)
     answer = see_other(safe_path(typed["back"], default=HOME))
     set_cookie(answer, frame, "session", made.secret)
     drop_cookie(answer, frame, "form")

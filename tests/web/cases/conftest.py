@@ -83,9 +83,9 @@ class Browser:
 
     async def post(self, path: str, *, files: Mapping[str, tuple[str, bytes]] | None = None, **fields: Any) -> Page:
         """Send a form with the token and the version of the page it is on."""
-        if "version" not in fields and "/new/" in path or "/act/" in path:
-            fields.setdefault("version", (await self.get(path)).hidden("version"))
-        form = aiohttp.FormData(default_to_multipart=bool(files))
+        if "version" not in fields and re.search("/(new|act)/", path):
+            fields["version"] = (await self.get(path)).hidden("version")
+        form = aiohttp.FormData(default_to_multipart=bool(files), quote_fields=False)
         for name, value in {"csrf": self.csrf, **fields}.items():
             for one in (value,) if isinstance(value, str) else value:
                 form.add_field(name, one)
