@@ -122,6 +122,17 @@ async def test_a_form_sent_from_another_site_is_refused(open_browser: Any) -> No
     assert answer.status == 403
 
 
+async def test_signing_in_again_ends_the_session_before(open_browser: Any) -> None:
+    browser = await open_browser()
+    await browser.sign_in()
+    first = browser.client.session.cookie_jar.filter_cookies(browser.client.make_url("/"))["imi-ee-session"].value
+    page = await browser.get("/our-authority")
+    await browser.send(page, "/sign-in", {"login": "user", "password": "a long password"})
+    assert (await browser.get("/our-authority")).status == 200
+    browser.client.session.cookie_jar.clear()
+    assert (await browser.get("/our-authority", headers={"Cookie": f"imi-ee-session={first}"})).status == 303
+
+
 async def test_the_token_changes_with_the_session(open_browser: Any) -> None:
     browser = await open_browser()
     before = await browser.get("/sign-in")
