@@ -76,7 +76,7 @@ def _common(request: web.Request) -> dict[str, object]:
         "path_qs": request.path_qs,
         "request_id": request[REQUEST_ID],
         "menu": MENU if signed_in else (),
-        "state": state_of(frame.node),
+        "own_state": state_of(frame.node),
         "node": frame.node,
         **_own_name(frame),
         "errors": (),
