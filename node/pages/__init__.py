@@ -23,7 +23,7 @@ Texts in `node/pages/locale/en/interface.po`; those of the catalogue (`procedure
 
 A template knows: `t(key, **values)` (plain, for attributes and `title`), `say(key, **values)` (HTML, marked if English),
 `has_text(key)`, `day(date)`, `instant(datetime)` (in the node's zone), `authority_name(id)`, `lang`, `languages`, `csrf`,
-`signed_in` (a SignedIn or None), `path`, `node`, `state`, `asset(name)`, `errors`. Blocks: `title`, `content`, `sticky`,
+`signed_in` (a SignedIn or None), `path`, `node`, `own_state`, `asset(name)`, `errors`. Blocks: `title`, `content`, `sticky`,
 `before`. The menu marks the entry of the path; where the path does not say it: `{% set section = "requests" %}`.
 
 A refused form is shown again: `render(request, ..., status=422, errors=[("name", "message")], name=what_was_typed)`: title,
