@@ -44,7 +44,7 @@ async def show(request: web.Request) -> web.Response:
         case=case,
         section="requests" if case.kind == "request" else "alerts",
         title=words.title(case.procedure, case.facts),
-        state=words.flow(case.procedure, "state", case.state),
+        state_word=words.flow(case.procedure, "state", case.state),
         tag="good" if case.final else "blocked" if case.blocked else "yours" if case.our_turn else "theirs",
         procedure=words.procedure(case.procedure),
         facts=shown.facts(),
@@ -144,22 +144,31 @@ class Showing:
     def _roles(self, party: PartyView) -> Markup:
         return Markup(", ").join(self.words.flow(self.procedure, "role", role) for role in party.roles)
 
-    def due(self, due: Due) -> tuple[Markup, Markup]:
-        shown = Markup("{}<br><small>{}</small>").format(self.words.date(due.on.isoformat()), self.words.due(due))
-        return self.words.flow(self.procedure, "deadline", due.name), shown
+    def due(self, due: Due) -> tuple[Markup, str, Markup]:
+        """A deadline: its name, last day, and how long there is."""
+        label = self.words.flow(self.procedure, "deadline", due.name)
+        return label, self.words.date(due.on.isoformat()), self.words.due(due)
 
     def forms(self) -> list[Mapping[str, object]]:
-        """The forms of the case, each with its fields in words."""
-        return [
-            {"rows": self._rows(form), "state": form.state, "data": _data(form), "name": form.name}
-            for form in self.case.forms
-            if form.fields
-        ]
+        """The forms of the case, each with its fields in words; what only the timeline tells is left to it."""
+        found: list[Mapping[str, object]] = []
+        for form in self.case.forms:
+            entry = self._giver(form)
+            if form.fields and not (entry and self._is_lane(entry)):
+                step = self.words.flow(self.procedure, "step", entry.step) if entry else ""
+                found.append({"rows": self._rows(form), "data": _data(form), "name": form.name, "step": step})
+        return found
+
+    def _giver(self, form: FormView) -> Entry | None:
+        """The newest counting step that gave a form."""
+        given = (e for e in self.case.timeline if e.state == "counts" and any(f.name == form.name for f in e.forms))
+        return next(given, None)
 
     def _rows(self, form: FormView) -> list[tuple[Markup, Markup]]:
         spec = self.procedure.forms.get(form.name)
+        order = [field.key for field in spec.fields] if spec else list(self.procedure.questions)
         rows = []
-        for given in form.fields:
+        for given in sorted(form.fields, key=lambda f: order.index(f.key) if f.key in order else len(order)):
             field = (
                 self.procedure.questions.get(given.key)
                 if form.name in {ANSWERS, COMMENTS}

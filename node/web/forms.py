@@ -40,6 +40,7 @@ class Input:
     options: tuple[tuple[str, Markup | str], ...] = ()
     required: bool = False
     document: Mapping[str, object] | None = None
+    folded: bool = False  # shown on demand, unless something stands in it
     remove: str = ""  # the name of the tick that takes a document away
 
 
@@ -97,7 +98,9 @@ class Boxes:
         given = self.content.get(COMMENTS, {}).get(field.key)
         text, lang = _text_of(given)
         label = self.words.say("cases.comment")
-        return Input(name=f"f.{COMMENTS}.{field.key}.{TEXT}", kind=TEXT, label=label, value=text, lang=lang)
+        return Input(
+            name=f"f.{COMMENTS}.{field.key}.{TEXT}", kind=TEXT, label=label, value=text, lang=lang, folded=True
+        )
 
     def _box(self, spec: FormSpec, field: Field, fields: list[Field], remarks: Mapping[str, Markup]) -> Box:
         below = tuple(
@@ -157,7 +160,8 @@ class Boxes:
         name = f"f.{form}.{field.key}.{kind}"
         if kind in (TEXT, COMMENT, CANNOT_SAY):
             text, lang = _text_of(value)
-            return Input(name=name, kind=TEXT, label=label, value=text, lang=lang, required=required)
+            folded = kind != TEXT
+            return Input(name=name, kind=TEXT, label=label, value=text, lang=lang, required=required, folded=folded)
         if kind == DOCUMENT:
             document = value if isinstance(value, Mapping) else None
             return Input(

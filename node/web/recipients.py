@@ -16,7 +16,8 @@ from node.errors import ImiError
 from node.ids import AuthorityId, State, parse_authority, state_of
 from node.web.wording import Words
 
-FEW: Final = 60  # so many are shown without a search
+FEW: Final = 12  # so many are shown without a search
+FEW_TICKS: Final = 60  # where several may be named
 FOUND: Final = 20
 MOST: Final = 200
 
@@ -101,14 +102,13 @@ class Recipients:
             return None
         scopes = (self.procedure.area, self.procedure.id)
         state = self._only_state(control)
+        limit = FEW_TICKS if control.type == "authorities" else FEW
         found = {a.id: a for scope in scopes for a in self.directory.with_role(scope, role, state)}
         fitting = [a for a in found.values() if self._may(control, a)]
-        return sorted(fitting, key=lambda a: (a.state, a.name)) if len(fitting) <= FEW else None
+        return sorted(fitting, key=lambda a: (a.state, a.name)) if len(fitting) <= limit else None
 
     def _search(self, control: Control, asked: Asked) -> tuple[list[Authority], bool]:
         state = self._only_state(control) or (State(asked.state) if asked.state else None)
-        if not asked.words and not asked.state:
-            return [], False
         role = self._role(control)
         scope = f"{self.procedure.area}/{role}" if role else None
         result = self.directory.search(asked.words, state=state, role=scope, limit=MOST)

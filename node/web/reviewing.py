@@ -38,9 +38,20 @@ def step_line(words: Words, filling: Filling, page: str) -> list[tuple[Markup, s
     return [(words.say(f"cases.page.{name}"), state) for name, state in zip(names, status, strict=True)]
 
 
+def heading(words: Words, filling: Filling) -> Markup:
+    """The procedure of a new case; the step within a case."""
+    return (
+        words.flow(filling.procedure, "step", filling.offer.step.name)
+        if filling.case
+        else words.procedure(filling.procedure)
+    )
+
+
 def about(words: Words, filling: Filling) -> Markup:
-    """The line above the title: number, procedure."""
-    return Markup("{} · {}").format(filling.number, words.procedure(filling.procedure))
+    """The line above the heading: the number, and what the case is about or the step that opens it."""
+    if filling.case:
+        return Markup("{} · {}").format(filling.number, words.title(filling.procedure, filling.case.facts))
+    return Markup("{} · {}").format(filling.number, words.flow(filling.procedure, "step", filling.offer.step.name))
 
 
 def plain_controls(words: Words, filling: Filling, controls: Sequence[Control]) -> list[Input]:
