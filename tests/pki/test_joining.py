@@ -3,7 +3,9 @@ from __future__ import annotations
 import base64
 
 import pytest
+from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from pki.authority import NotOurs
 from pki.errors import BadKeyFile
@@ -88,6 +90,20 @@ def test_a_request_with_keys_exchanged_is_refused(office, keys, field):
     other = {"tls": request.sign, "sign": request.tls}[field]
     with pytest.raises(BadRequest):
         office.admit(request.model_copy(update={field: other}))
+
+
+@pytest.mark.parametrize("field", ["tls", "sign"])
+def test_anothers_key_in_a_request_is_refused(office, keys, tmp_path, field):
+    """The key is exchanged in the request, the signature is still the first key's."""
+    create_keys(tmp_path / "others")
+    theirs = x509.load_pem_x509_csr(getattr(ask(tmp_path / "others"), field).encode()).public_key()
+    request = ask(keys)
+    csr = x509.load_pem_x509_csr(getattr(request, field).encode())
+    spki = [key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo) for key in (csr.public_key(), theirs)]
+    forged = csr.public_bytes(Encoding.DER).replace(*spki)
+    text = x509.load_der_x509_csr(forged).public_bytes(Encoding.PEM).decode()
+    with pytest.raises(BadRequest):
+        office.admit(request.model_copy(update={field: text}))
 
 
 @pytest.mark.parametrize("data", [b"", b"{}", b"[1]", b"\xff", b"x" * 100_000])
