@@ -221,6 +221,17 @@ async def _save(request: web.Request, filling: Filling, expected: str) -> Fillin
     return replace(filling, version=saved.version)
 
 
+@routes.get("/cases/{number}/overtaken/{step}")
+async def overtaken(request: web.Request) -> web.Response:
+    """A draft whose step is not possible any more: its text, for copying. Raises UnknownCase."""
+    official, words, number = signed_in(request).official, words_of(request), _number(request)
+    draft = await request.app[CASEWORK].draft(official, number, request.match_info["step"])
+    case = await request.app[CASEWORK].case(official, number)
+    rows = reviewing.kept_texts(words, case.procedure, draft.content)
+    title = words.flow(case.procedure, "step", draft.step)
+    return render(request, "cases/overtaken.html", number=number, step=draft.step, step_word=title, rows=rows)
+
+
 @routes.post("/cases/{number}/discard")
 async def discard(request: web.Request) -> web.Response:
     """Forget a draft. Raises UnknownCase."""

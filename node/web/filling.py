@@ -177,9 +177,14 @@ async def load_new(request: web.Request, number: CaseNumber, step: str) -> Filli
 
 
 async def load_act(request: web.Request, number: CaseNumber, step: str) -> Filling:
-    """A step within a case, with its draft or what the case already says. Raises UnknownCase, StepNotAllowed."""
+    """A step within a case, with its draft or what the case already says.
+
+    Raises UnknownCase, StepNotAllowed; HTTPSeeOther where a draft was overtaken by another step.
+    """
     official, casework = signed_in(request).official, request.app[CASEWORK]
     case = await casework.case(official, number)
+    if step in {d.step for d in case.drafts} and step not in {o.step.name for o in case.offers}:
+        raise web.HTTPSeeOther(f"/cases/{number}/overtaken/{step}")
     offer = _offer(case.offers, step)
     version, content = "", _from_case(case, offer, official)
     if offer.draft:

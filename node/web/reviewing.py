@@ -9,7 +9,7 @@ from markupsafe import Markup
 
 from node.directory import Directory
 from node.domain.forms import Fault
-from node.domain.procedures import COMMENTS, Control
+from node.domain.procedures import COMMENTS, Control, Procedure
 from node.errors import ImiError
 from node.ids import parse_authority
 from node.web import filling as pages
@@ -26,6 +26,12 @@ class Part:
 
     name: str
     rows: Sequence[Row]
+
+    @property
+    def data(self) -> str:
+        """The strictest data class of its rows."""
+        classes = {row[3] for row in self.rows}
+        return next((found for found in ("PS", "P") if found in classes), "none")
 
 
 def step_line(words: Words, filling: Filling, page: str) -> list[tuple[Markup, str]]:
@@ -160,3 +166,18 @@ def change_link(filling: Filling, fault: Fault) -> str:
         if page != REVIEW and filling.on_page(fault, page):
             return f"{filling.base}/{page}?try=1"
     return f"{filling.base}/{pages.REVIEW}"
+
+
+def kept_texts(
+    words: Words, procedure: Procedure, content: Mapping[str, Mapping[str, object]]
+) -> list[tuple[Markup, Markup]]:
+    """What a draft says, for one whose step cannot be taken any more."""
+    rows = []
+    for name, given in content.items():
+        spec = procedure.forms.get(name)
+        for key, value in given.items():
+            field = procedure.questions.get(key) if spec is None else spec.field(key)
+            if field:
+                label = words.say(words.field_key(procedure, name, key))
+                rows.append((label, words.values(field, value, form=name)))
+    return rows

@@ -56,7 +56,9 @@ class Words:
 
     def title(self, procedure: Procedure, facts: Mapping[str, str]) -> Markup:
         """What a case is about, in words of lists; the procedure's title where it says nothing. Never a person's name."""
-        lists = {f"{form.name}.{f.key}": f.list for form in procedure.forms.values() for f in form.fields if f.list}
+        opening = {name for step in procedure.first_steps for name in step.forms}
+        forms = [form for name, form in procedure.forms.items() if name in opening]
+        lists = {f"{form.name}.{f.key}": f.list for form in forms for f in form.fields if f.list}
         named = [self.say(f"list.{lists[name]}.{code}") for name, code in facts.items() if name in lists]
         return Markup(", ").join(named[:2]) if named else self.procedure(procedure)
 
@@ -112,7 +114,9 @@ class Words:
         cannot, comment = typed.pop(CANNOT_SAY, None), typed.pop(COMMENT, None)
         shown = [self.value(field, kind, typed[kind]) for kind in field.answers if kind in typed]
         if cannot is not None:
-            shown.append(Markup("{} {}").format(self.say("cases.cannot-say"), self.value(field, "text", cannot)))
+            shown.append(
+                Markup("{} {}").format(self.say("cases.cannot-say-because"), self.value(field, "text", cannot))
+            )
         if comment is not None:
             shown.append(self.value(field, "text", comment))
         return Markup("<br>").join(word for word in shown if word)
