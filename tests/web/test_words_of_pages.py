@@ -22,7 +22,7 @@ KEY = re.compile(r"""\b(?:say|t|plain|maybe)\(\s*["']([a-z][a-z0-9.-]*)["'](\s*[
 def keys_in(paths: list[Path]) -> Iterator[tuple[str, str]]:
     """File and key of each text that is named in full; keys put together at run time are met by the pages' tests."""
     for path in paths:
-        for found in KEY.finditer(path.read_text(encoding="utf-8")):
+        for found in KEY.finditer(re.sub(r"\{#.*?#\}", "", path.read_text(encoding="utf-8"), flags=re.DOTALL)):
             if not found[2] and not found[1].endswith("."):
                 yield path.name, found[1]
 
