@@ -185,6 +185,20 @@ async def test_a_review_of_an_older_case_is_refused_and_explains(estonia, france
     assert "Accepted – being answered" in page.text
 
 
+async def test_a_draft_that_was_overtaken_keeps_its_text(estonia, france):
+    number = await send_request(estonia)
+    page = await france.get(f"/cases/{number}/act/refuse")
+    reason = {"f.reason.reason.list": "other", "f.reason.reason.text": "Nous ne savons pas."}
+    await france.post(page.path, go="leave", **reason)
+    await estonia.world["FR"].step("FR:school", number, "accept", {"date": "2026-12-15"})  # a colleague
+    page = await france.get(f"/cases/{number}/act/refuse")
+    assert page.status == 200
+    assert "Your draft was overtaken" in page.text
+    assert "Nous ne savons pas." in page.text
+    await france.post(f"/cases/{number}/discard", step="refuse")
+    assert (await france.get(f"/cases/{number}/act/refuse")).status == 409
+
+
 async def test_an_alert_is_sent_to_all_and_acknowledged_with_one_confirmation(browser):
     office = await browser("EE", "EE:coordinator")
     france = await browser("FR", "FR:alerts")
