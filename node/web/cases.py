@@ -10,11 +10,12 @@ from urllib.parse import quote
 from aiohttp import web
 from markupsafe import Markup
 
-from node.casework.views import CaseView, Delivery, Due, Entry, File, FormView, PartyView, QuestionView
+from node.casework.views import CaseView, Delivery, Due, Entry, File, FormView, Offer, PartyView, QuestionView
 from node.domain.procedures import ANSWERS, COMMENTS
 from node.errors import ImiError
 from node.ids import AuthorityId, NodeId, parse_number, state_of
 from node.pages import render, signed_in
+from node.web.forms import is_fixed, keys_control
 from node.web.keys import CASEWORK, DIRECTORY
 from node.web.wording import Words, words_of
 
@@ -296,8 +297,8 @@ class Showing:
         return Markup("{} ({})").format(country, node) if "-" in node else country
 
     def acts(self) -> list[tuple[Markup, str, str]]:
-        """Label, address and rank of the steps this official may take: moves first, the first of them foremost."""
-        offers = sorted(self.case.offers, key=lambda offer: (not offer.moves, offer.internal))
+        """Label, address and rank of the steps this official may take: the first of them foremost."""
+        offers = sorted(self.case.offers, key=self._rank)
         return [
             (
                 self.words.flow(self.procedure, "step", offer.step.name),
@@ -306,6 +307,12 @@ class Showing:
             )
             for number, offer in enumerate(offers)
         ]
+
+    def _rank(self, offer: Offer) -> tuple[bool, ...]:
+        """Moves before notes, what answers all before what answers some, taking back last; else as they are declared."""
+        keys = keys_control(offer)
+        answers_all = keys is not None and is_fixed(offer, keys) and ANSWERS in offer.step.forms
+        return not offer.moves, offer.internal, offer.step.race == "wins", not answers_all
 
 
 def _data(form: FormView) -> str:

@@ -77,6 +77,7 @@ async def test_a_request_is_drafted_sent_accepted_answered_and_closed(estonia, f
     page = await france.send(page)
     assert "Accepted – being answered" in page.text
 
+    assert re.search(rf'ecl-button--primary [^"]*" href="/cases/{number}/act/answer"', page.text)
     fill = f"/cases/{number}/act/answer/fill"
     page = await france.post(
         fill,
