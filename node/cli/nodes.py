@@ -39,7 +39,7 @@ def init(
 ) -> None:
     """Make a node's folder: settings, keys, empty databases, and a request to its State.
 
-    Prints what comes next. The State answers with `python -m pki state answer`; its own keys never come here.
+    Prints what comes next. The State answers with `python -m pki state admit`; its own keys never come here.
 
     **Example** `imi-node init /srv/imi --node EE --url https://imi.example.ee:8443 --trust-root root.json`
     """
@@ -52,7 +52,9 @@ def init(
         raise SetupError(f"there is no file {trust_root}: ask the trust list's publisher for root.json")
     request = make_node(folder, code, url.rstrip("/"), trust_root.read_bytes(), hosts=host or [], name=name)
     console.print(f"Node {code} is prepared in {folder}. What comes next:")
-    console.print(f"  1. Give {request} to your State's authority; it answers with certificates.json.")
+    console.print(
+        f"  1. Take {request} to your State's office: python -m pki state admit OFFICE request.json certificates.json"
+    )
     console.print(f"  2. python -m pki node install {folder / 'keys'} certificates.json")
     console.print("  3. Once the trust list names this node: imi-node peers bootstrap --from FOLDER-OR-MIRROR")
     console.print(f"  4. imi-node check --config {folder / 'node.toml'}, then imi-node serve --config …")
