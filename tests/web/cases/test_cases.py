@@ -126,6 +126,8 @@ async def test_authorities_are_found_by_words_and_state(estonia):
 
 
 async def test_an_authority_may_be_asked_from_its_page(estonia):
+    page = await estonia.get("/authorities/FR:health")
+    assert 'href="/cases/new?to=FR%3Ahealth"' in page.text
     page = await estonia.get("/cases/new?to=FR:health")
     assert "Fr Health" in page.text
     base = await new_draft(estonia, to="FR:health")
