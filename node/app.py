@@ -152,6 +152,7 @@ async def _build(settings: Settings, clock: Clock, stack: contextlib.AsyncExitSt
     texts = Texts.load(catalogue.folder)
     directory = Directory(settings.data, vocabulary=_vocabulary(catalogue, texts))
     stack.callback(directory.close)
+    await asyncio.to_thread(directory.catch_up)
     reader = TrustReader(settings.data / "trust", _unset)
     peers = Peers(settings.node, await _first_trust(reader, settings))
     transport = Transport(keys, peers)

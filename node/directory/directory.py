@@ -28,7 +28,7 @@ from node.directory.replication import (
 )
 from node.directory.search import Replica, SearchResult
 from node.directory.store import LogStore
-from node.errors import Refused
+from node.errors import PeerError, Refused
 from node.ids import AuthorityId, NodeId, State
 
 _APPLY_AT_ONCE: Final = 20 * PAGE
@@ -137,6 +137,17 @@ class Directory:
             self.own.prove(checkpoint)
         self.follow_own(node)
         return checkpoint
+
+    def catch_up(self) -> None:
+        """Bring the replica up to every log that lies here; once, before a node runs."""
+        for name in self.own.logs():
+            node = node_of_log(name)
+            if node is None:
+                continue
+            try:
+                self.follow_own(node)
+            except PeerError as error:
+                log.error("our own log cannot be followed", log=name, code=error.code, reason=str(error))  # noqa: TRY400  # no bug of ours
 
     def follow_own(self, node: NodeId) -> None:
         """Bring the replica up to a log that lies here (after a crash between the two, too)."""

@@ -137,18 +137,24 @@ def write_page(entries: Sequence[Entry]) -> bytes:
     return b"".join(_write_entry(entry) for entry in entries)
 
 
-def read_page(data: bytes, *, count: int) -> list[Entry]:
+def read_page(data: bytes, *, count: int, from_host: bool = False) -> list[Entry]:
     """A page that should hold `count` entries.
 
+    Args:
+        from_host: the log's own host gives it: only the host may say that a body was deleted, a mirror could withhold it.
+
     Raises:
-        BadPage: another number, or malformed.
+        BadPage: another number, malformed, or without a body that should be there.
     """
     if len(data) > MAX_PAGE_BYTES:
         raise BadPage("a page is too large")
     lines = data.splitlines()
     if len(lines) != count:
         raise BadPage(f"a page of {count} entries holds {len(lines)}")
-    return [_read_entry(line) for line in lines]
+    entries = [_read_entry(line) for line in lines]
+    if not from_host and any(entry.body is None for entry in entries):
+        raise BadPage("a page lacks bodies, and does not come from the log's own host")
+    return entries
 
 
 def check_root(frontier: Frontier, checkpoint: Checkpoint) -> None:

@@ -112,7 +112,7 @@ class Sync:
         )
         if promised is not None:
             async with self._pulling.setdefault(log_name(node), asyncio.Lock()):
-                await self._pull(node, promised, [source, key.host] if source != key.host else [source])
+                await self._pull(node, promised, host=key.host, sources=tuple(dict.fromkeys((source, key.host))))
 
     def _key(self, node: NodeId) -> LogKey:
         try:
@@ -120,7 +120,7 @@ class Sync:
         except KeyError:
             raise UnknownPeer(f"{node} has no directory log", node=node) from None
 
-    async def _pull(self, node: NodeId, checkpoint: Checkpoint, sources: Sequence[NodeId]) -> None:
+    async def _pull(self, node: NodeId, checkpoint: Checkpoint, *, host: NodeId, sources: Sequence[NodeId]) -> None:
         """Fetch what is missing from the first source that gives entries leading to the signed root."""
         replica = self._directory.replica
         for last, source in enumerate(sources, 1):
@@ -130,7 +130,7 @@ class Sync:
             try:
                 for page, width, skip in pages(held.size, checkpoint.size):
                     data = await self._wire.get(source, _tile_path(node, page, width), limit=MAX_PAGE_BYTES)
-                    await asyncio.to_thread(self._stage, checkpoint.log, data, width, skip)
+                    await asyncio.to_thread(self._stage, checkpoint.log, data, width, skip, is_host=source == host)
                 await asyncio.to_thread(self._directory.settle, node, checkpoint)
             except ImiError as error:
                 await asyncio.to_thread(replica.unstage, checkpoint.log)
@@ -142,8 +142,8 @@ class Sync:
             else:
                 return
 
-    def _stage(self, name: str, data: bytes, width: int, skip: int) -> None:
-        self._directory.replica.stage(name, read_page(_gunzip(data), count=width)[skip:])
+    def _stage(self, name: str, data: bytes, width: int, skip: int, *, is_host: bool) -> None:
+        self._directory.replica.stage(name, read_page(_gunzip(data), count=width, from_host=is_host)[skip:])
 
     async def _serve_checkpoint(self, request: web.Request) -> web.Response:
         held = await asyncio.to_thread(self._directory.replica.held, _log_of(request))

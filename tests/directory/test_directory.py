@@ -14,6 +14,7 @@ from node.directory.model import BadEntry, Deleted, read_change, write_change
 from node.directory.replication import (
     BadCheckpoint,
     BadPage,
+    Entry,
     LogForked,
     LogRolledBack,
     pages,
@@ -140,6 +141,15 @@ def test_a_tampered_page_is_refused_and_nothing_of_it_counts(owner, replica, sig
     assert replica.count() == 1
 
 
+def test_only_the_host_may_say_that_a_body_was_deleted(owner, signer):
+    owner.publish(EE, [body()], signer)
+    leaf = owner.replica.page(log_name(EE), 0)[0].leaf
+    page = write_page([Entry(leaf, None, None)])
+    with pytest.raises(BadPage):
+        read_page(page, count=1)
+    assert read_page(page, count=1, from_host=True) == [Entry(leaf, None, None)]
+
+
 def test_a_smaller_log_from_its_host_is_a_rollback_and_kept_as_evidence(owner, replica, signer):
     owner.publish(EE, [body()], signer)
     old = owner.heads()[log_name(EE)]
@@ -205,7 +215,7 @@ def test_a_crash_between_log_and_replica_is_made_good_at_the_next_start(tmp_path
     owner.close()
     (tmp_path / "owner" / "directory.db").unlink()
     again = Directory(tmp_path / "owner")
-    again.follow_own(EE)
+    again.catch_up()
     assert again.get(AuthorityId("EE:1")).name == "Haridus- ja Noorteamet"
     again.close()
 
