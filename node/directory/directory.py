@@ -123,6 +123,8 @@ class Directory:
         Raises:
             NotOurLog: a change is about an authority of another node.
             BadEntry: a value is longer than an entry allows, or not of its form.
+            BadCheckpoint, LogForked: more or other entries were signed before than lie here, and they cannot be taken
+                back from the replica; nothing is signed.
         """
         for change in changes:
             if isinstance(change, Authority) and change.node != node:
@@ -132,11 +134,29 @@ class Directory:
         for body in bodies:  # what is once in a log stays: nothing enters that others would refuse
             read_change(body, node=node)
         with self._lock, self.own.writing():
+            self._recover(name, signer)
             frontier = self.own.stage(name, [new_entry(body) for body in bodies])
             checkpoint = sign_checkpoint(name, frontier, public_key=signer.public_key, sign=signer.sign)
             self.own.prove(checkpoint)
         self.follow_own(node)
         return checkpoint
+
+    def _recover(self, name: str, signer: LogSigner) -> None:
+        """Take back what we signed and our own file has lost (a restored backup): no size is ever signed twice."""
+        known, ours = self.replica.held(name), self.own.held(name)
+        if known is None or (ours is not None and ours.size > known.size):
+            return
+        if ours is not None and ours.size == known.size:
+            judge(known, ours)
+            return
+        signed = read_checkpoint(known.note, log=name, public_key=signer.public_key)
+        self.own.unstage(name)
+        for first in range(ours.size if ours else 0, signed.size, _APPLY_AT_ONCE):
+            self.own.stage(name, self.replica.entries(name, first, min(first + _APPLY_AT_ONCE, signed.size)))
+        if self.own.staged(name).root != signed.root:
+            raise LogForked(f"{name} was signed with other entries than lie here", log=name)
+        self.own.prove(signed)
+        log.warning("entries of our own log taken back from the replica", log=name, entries=signed.size)
 
     def catch_up(self) -> None:
         """Bring the replica up to every log that lies here; once, before a node runs."""

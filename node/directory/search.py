@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
 import sqlite3
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
+
+import structlog
 
 from node.directory.folding import spellings, words
 from node.directory.model import Authority, Change, Deleted, read_authority, write_authority
 from node.directory.store import LogStore
 from node.ids import AuthorityId, NodeId, State
 
+FORMAT: Final = 2
 MAX_HITS: Final = 100
 
 _SCHEMA: Final = """
@@ -27,6 +31,9 @@ CREATE VIRTUAL TABLE IF NOT EXISTS search USING fts5 (
 """
 # bm25 takes more negative for better; names weigh most, and bodies with a role come first among equals
 _RANK: Final = "bm25(search, 10.0, 4.0, 2.0) - 3.0 * a.has_roles"
+
+
+log = structlog.get_logger()
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +60,22 @@ class Replica(LogStore):
     """
 
     schema = LogStore.schema + _SCHEMA
+    format = FORMAT
     vocabulary: Mapping[str, Sequence[str]] = {}
+
+    def _other_format(self, found: int) -> None:
+        """A copy is not converted but made again from the logs; what was kept as evidence is no copy and goes along."""
+        aside = self._put_aside(f"{self.path.name}.format-{found}")
+        connection = self.connection()
+        connection.executescript(LogStore.schema)
+        connection.execute("ATTACH DATABASE ? AS old", (str(aside),))
+        with contextlib.suppress(sqlite3.OperationalError):  # a format that kept none
+            connection.execute(
+                "INSERT OR IGNORE INTO main.evidence (at, log, kind, source, held, seen)"
+                " SELECT at, log, kind, source, held, seen FROM old.evidence ORDER BY id"
+            )
+        connection.execute("DETACH DATABASE old")
+        log.warning("directory copy of another format is made again", found=found, format=self.format, kept=str(aside))
 
     def apply(self, changes: Iterable[Change], node: NodeId) -> None:
         """Make the authorities what these entries of a node's log say, in one transaction."""

@@ -18,7 +18,7 @@ from node.directory.replication import PAGE, Checkpoint, Entry, frontier_after
 from node.errors import SetupError
 from node.merkle import HASH_BYTES, Frontier
 
-FORMAT: Final = 1
+FORMAT: Final = 1  # of logs.db, which is never rebuilt
 
 _LOGS: Final = """
 CREATE TABLE IF NOT EXISTS logs (
@@ -29,7 +29,7 @@ CREATE TABLE IF NOT EXISTS entries (
   PRIMARY KEY (log, seq)) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS evidence (
   id INTEGER PRIMARY KEY, at TEXT NOT NULL, log TEXT NOT NULL, kind TEXT NOT NULL, source TEXT NOT NULL,
-  held TEXT NOT NULL, seen TEXT NOT NULL);
+  held TEXT NOT NULL, seen TEXT NOT NULL, UNIQUE (log, kind, seen));
 """
 
 
@@ -43,6 +43,7 @@ class LogStore:
     """Logs in one SQLite file; callable from any thread."""
 
     schema = _LOGS
+    format = FORMAT
 
     def __init__(self, path: Path, *, durable: bool) -> None:
         self.path = path
@@ -60,12 +61,28 @@ class LogStore:
             raise CannotOpenDirectory(f"{path} cannot be used: {error}") from error
 
     def _prepare(self) -> None:
+        found = self.connection().execute("PRAGMA user_version").fetchone()[0]
+        if found not in (0, self.format):
+            self._other_format(found)
         connection = self.connection()
-        found = connection.execute("PRAGMA user_version").fetchone()[0]
-        if found not in (0, FORMAT):
-            raise CannotOpenDirectory(f"{self.path} is of format {found}; this version reads {FORMAT}: update imi-node")
         connection.executescript(self.schema)
-        connection.execute(f"PRAGMA user_version={FORMAT}")
+        connection.execute(f"PRAGMA user_version={self.format}")
+
+    def _other_format(self, found: int) -> None:
+        raise CannotOpenDirectory(
+            f"{self.path} is of format {found}; this version reads {self.format}: update imi-node"
+        )
+
+    def _put_aside(self, name: str) -> Path:
+        """Move the file away, to begin a new one; nobody else has it open."""
+        self.close()
+        self._open.clear()
+        self._local = threading.local()
+        aside = self.path.with_name(name)
+        for tail in ("", "-wal", "-shm"):
+            if (part := self.path.with_name(self.path.name + tail)).exists():
+                part.replace(aside.with_name(aside.name + tail))
+        return aside
 
     def connection(self) -> sqlite3.Connection:
         """This thread's connection."""
@@ -169,10 +186,10 @@ class LogStore:
         return self.entries(log, number * PAGE, last)
 
     def keep_evidence(self, *, at: str, kind: str, source: str, held: str, seen: Checkpoint) -> None:
-        """Two checkpoints that contradict each other, both signed by the log's owner."""
+        """Two checkpoints that contradict each other, both signed by the log's owner; each contradiction once."""
         with self.writing() as connection:
             connection.execute(
-                "INSERT INTO evidence (at, log, kind, source, held, seen) VALUES (?, ?, ?, ?, ?, ?)",
+                "INSERT OR IGNORE INTO evidence (at, log, kind, source, held, seen) VALUES (?, ?, ?, ?, ?, ?)",
                 (at, seen.log, kind, source, held, seen.note),
             )
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from dataclasses import replace
 
 import pytest
@@ -22,6 +23,7 @@ from node.directory.replication import (
     read_page,
     write_page,
 )
+from node.directory.store import CannotOpenDirectory
 from node.ids import AuthorityId, NodeId, State
 from node.settings import shipped
 from pki.keys import generate
@@ -240,3 +242,83 @@ def test_a_bad_import_names_file_and_line(tmp_path, line):
     file.write_text('{"id": "EE-1", "name": "x", "name_lang": "et"}\n' + line + "\n")
     with pytest.raises(BadImport, match="line 2"):
         list(read_authorities(file, node=EE))
+
+
+def _back(folder, name, kept):
+    """Put a kept file back, as from a backup."""
+    for tail in ("-wal", "-shm"):
+        (folder / (name + tail)).unlink(missing_ok=True)
+    shutil.copy(kept, folder / name)
+
+
+def test_after_a_restored_backup_no_size_is_signed_twice(tmp_path, owner, replica, signer):
+    owner.publish(EE, [body()], signer)
+    owner.close()
+    shutil.copy(tmp_path / "owner" / "logs.db", tmp_path / "backup.db")
+    later = Directory(tmp_path / "owner")
+    later.publish(EE, [body("Uus nimi")], signer)
+    follow(later, replica, signer)
+    later.close()
+    _back(tmp_path / "owner", "logs.db", tmp_path / "backup.db")
+    restored = Directory(tmp_path / "owner")
+    restored.catch_up()
+    with pytest.raises(BadCheckpoint):
+        restored.publish(EE, [body("Kolmas", "3")], FileSigner(generate("log")))
+    checkpoint = restored.publish(EE, [body("Kolmas", "3")], signer)
+    assert checkpoint.size == 3
+    follow(restored, replica, signer)
+    assert replica.get(AuthorityId("EE:1")).name == "Uus nimi"
+    assert replica.get(AuthorityId("EE:3")).name == "Kolmas"
+    restored.close()
+
+
+def test_other_entries_than_were_signed_are_never_signed(tmp_path, owner, replica, signer):
+    owner.publish(EE, [body()], signer)
+    owner.publish(EE, [body("Teine", "2")], signer)
+    owner.close()
+    (tmp_path / "liar").mkdir()
+    liar = Directory(tmp_path / "liar")
+    liar.publish(EE, [body("Muu", "3")], signer)
+    liar.close()
+    _back(tmp_path / "owner", "logs.db", tmp_path / "liar" / "logs.db")
+    again = Directory(tmp_path / "owner")
+    again.catch_up()
+    with pytest.raises(LogForked):
+        again.publish(EE, [body("Neljas", "4")], signer)
+    assert again.own.held(log_name(EE)).size == 1
+    again.close()
+
+
+def test_a_contradiction_is_kept_once(tmp_path, owner, replica, signer):
+    owner.publish(EE, [body()], signer)
+    old = owner.heads()[log_name(EE)]
+    owner.publish(EE, [body("Uus nimi")], signer)
+    follow(owner, replica, signer)
+    for _ in range(3):
+        with pytest.raises(LogRolledBack):
+            replica.see(EE, old, signer.public_key, source="EE", is_host=True)
+    assert len(replica.replica.evidence()) == 1
+
+
+def test_a_copy_of_another_format_is_made_again_and_evidence_stays(tmp_path, owner, signer):
+    owner.publish(EE, [body()], signer)
+    old = owner.heads()[log_name(EE)]
+    owner.publish(EE, [body("Uus nimi")], signer)
+    with pytest.raises(LogRolledBack):
+        owner.see(EE, old, signer.public_key, source="EE", is_host=True)
+    owner.replica.connection().execute("PRAGMA user_version=1")
+    owner.close()
+    again = Directory(tmp_path / "owner")
+    assert again.count() == 0
+    again.catch_up()
+    assert again.get(AuthorityId("EE:1")).name == "Uus nimi"
+    assert len(again.replica.evidence()) == 1
+    assert (tmp_path / "owner" / "directory.db.format-1").is_file()
+    again.close()
+
+
+def test_logs_of_another_format_are_refused(tmp_path, owner):
+    owner.own.connection().execute("PRAGMA user_version=9")
+    owner.close()
+    with pytest.raises(CannotOpenDirectory):
+        Directory(tmp_path / "owner")
