@@ -212,6 +212,8 @@ class Receiver:
             "message refused", peer=peer.node, message_id=error.message_id,
             code=error.code, ebms=error.ebms.code, reason=str(error),
         )  # fmt: skip
+        if isinstance(error, as4.UnexpectedUnit):  # two nodes could answer each other's signals for ever
+            return Answer(content_type="text/plain; charset=UTF-8", body=b"")
         return self._error(error, error.message_id)
 
     def _error(self, error: as4.As4Error | type[as4.As4Error], message_id: str | None) -> Answer:

@@ -185,3 +185,34 @@ async def _all_received(node: SmallNode, count: int) -> bool:
 
 async def _has_state(node: SmallNode, order: str, state: str) -> bool:
     return state in await node.states(order)
+
+
+async def test_a_signal_where_a_message_should_come_is_not_answered_with_a_signal(folder):
+    async with pair(folder) as (estonia, france):
+        await estonia.post("FR", "m")
+        await until(lambda: _all_received(estonia, 1))
+        row = await estonia.database.read(lambda s: s.execute(select(OutboxRow)).scalar_one())
+        kind = "application/soap+xml; charset=UTF-8"
+        _, answer = await estonia.parts.transport.post(NodeId("FR"), "/imi/v1/as4", row.receipt, kind)
+        assert answer == b""
+        assert await france.arrived() == ["m"]
+
+
+@pytest.mark.parametrize(
+    ("kind", "body"),
+    [
+        ("", b""),
+        ("text/plain", b"hello"),
+        ("application/soap+xml", b"<!DOCTYPE x [<!ENTITY a 'b'>]><x>&a;</x>"),
+        ("application/soap+xml", b"<a>" * 5000),
+        ("multipart/related; boundary=x", b"--x\r\n\r\n"),
+        ('multipart/related; boundary="' + "y" * 5000 + '"', b"--y--"),
+    ],
+)
+async def test_rubbish_from_a_known_peer_is_answered_with_an_error_and_leaves_nothing(folder, kind, body):
+    async with pair(folder) as (estonia, france):
+        _, answer = await estonia.parts.transport.post(NodeId("FR"), "/imi/v1/as4", body, kind)
+        assert b"EBMS:00" in answer
+        assert await france.arrived() == []
+        await estonia.post("FR", "after")
+        await until(lambda: _all_received(estonia, 1))
