@@ -26,6 +26,7 @@ WITH_DATA = {
     "/alerts": ["/alerts"],
     "/cases/new": ["/cases/new", "/cases/new?to=RO:9b96e157d7"],
     "/cases/{number}": ["/cases/{asked}", "/cases/{answered}"],
+    "/cases/{number}/overtaken/{step}": ["/cases/{accepted}/overtaken/refuse", "/cases/{accepted}/act/refuse/fill"],
     "/cases/{number}/new": ["/cases/{draft}/new"],
     "/cases/{number}/{mode}/{step}": ["/cases/{asked}/act/accept"],
     "/cases/{number}/{mode}/{step}/review": ["/cases/{draft}/new/send/review", "/cases/{draft}/new/send/review?try=1"],
@@ -51,7 +52,7 @@ WITH_ERROR = {  # path -> status
 
 
 async def prepare(federation: Any) -> Mapping[str, str]:
-    """A draft, and requests in three states, at Estonia's school board."""
+    """A draft, requests in three states, one accepted while a refusal was being written, at Estonia's school board."""
     from casework_federation import request_content, request_control
 
     france, estonia = federation["FR"], federation["EE"]
@@ -61,11 +62,13 @@ async def prepare(federation: Any) -> Mapping[str, str]:
         control = request_control(board, ["Q2", "Q3", "Q8"])
         numbers[name] = await france.open(asker, REQUEST, "send", control, request_content(lang="fr"))
     federation.exchange()
+    official = estonia.official(board)
+    words = {"reason": {"reason": {"list": "other", "text": {"text": "Alustatud, saatmata.", "lang": "et"}}}}
+    await estonia.casework.save_draft(official, numbers["accepted"], DraftContent(content=words), step="refuse")
     for name in ("accepted", "answered"):
         await estonia.step(board, numbers[name], "accept", {"date": "2026-12-09"})
     said = {key: {"yes-no-unknown": "yes"} for key in ("Q2", "Q3", "Q8")}
     await estonia.step(board, numbers["answered"], "answer", {"questions": list(said)}, {"answers": said})
-    official = estonia.official(board)
     draft = await estonia.casework.create_draft(official, REQUEST)
     empty = DraftContent(control={"to": AuthorityId(asker)})
     await estonia.casework.save_draft(official, draft.number, empty, expected=draft.version)
