@@ -336,6 +336,7 @@ def _jobs(node: Node) -> list[Job]:
     jobs = [
         Job(name="read trust list", every_seconds=pace.trust_seconds, run=node.refresh_trust),
         Job(name="greet peers", every_seconds=pace.gossip_seconds, run=node.sync.greet_all),
+        Job(name="notice changes of our logs", every_seconds=2, run=node.sync.notice),
         Job(name="sweep", every_seconds=pace.sweep_seconds, run=node.sweep),
     ]
     if node.settings.publish_from is not None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final, Protocol
@@ -64,7 +64,10 @@ class Directory:
         self.replica = Replica(folder / "directory.db", durable=False)
         self.replica.vocabulary = vocabulary or {}
         self._cache: dict[AuthorityId, Authority] = {}
+        self._generation = 0
+        self._cache_lock = threading.Lock()
         self._lock = threading.Lock()
+        self._listeners: list[Callable[[], None]] = []
 
     def close(self) -> None:
         """Close both files."""
@@ -74,14 +77,24 @@ class Directory:
     def get(self, authority: AuthorityId, /) -> Authority:
         """One authority. Raises UnknownAuthority."""
         if self.replica.changed_elsewhere():
-            self._cache.clear()
+            self._forget()
         known = self._cache.get(authority)
         if known is None:
+            read_in = self._generation
             known = self.replica.find(authority)
             if known is None:
                 raise UnknownAuthority("the directory has no such authority", authority=authority)
-            self._cache[authority] = known
+            if self.replica.changed_elsewhere():
+                self._forget()
+            with self._cache_lock:
+                if read_in == self._generation:  # else something was written while we read: the next one reads again
+                    self._cache[authority] = known
         return known
+
+    def _forget(self) -> None:
+        with self._cache_lock:
+            self._generation += 1
+            self._cache.clear()
 
     def node_of(self, authority: AuthorityId, /) -> NodeId:
         """The node that hosts it. Raises UnknownAuthority."""
@@ -139,7 +152,13 @@ class Directory:
             checkpoint = sign_checkpoint(name, frontier, public_key=signer.public_key, sign=signer.sign)
             self.own.prove(checkpoint)
         self.follow_own(node)
+        for listener in self._listeners:
+            listener()
         return checkpoint
+
+    def on_publish(self, listener: Callable[[], None]) -> None:
+        """Have `listener` called, on the thread that publishes, after each change of a log that lies here."""
+        self._listeners.append(listener)
 
     def _recover(self, name: str, signer: LogSigner) -> None:
         """Take back what we signed and our own file has lost (a restored backup): no size is ever signed twice."""
@@ -225,13 +244,24 @@ class Directory:
         except BaseException:
             self.replica.unstage(name)
             raise
-        self._cache.clear()
+        self._forget()
         log.info("directory log followed", log=name, entries=checkpoint.size - held)
 
     def heads(self) -> dict[str, str]:
         """The newest checkpoint of every log held here, by log name."""
         notes = {name: self.replica.held(name) for name in self.replica.logs()}
         return {name: held.note for name, held in notes.items() if held}
+
+    def own_heads(self) -> dict[str, str]:
+        """The newest checkpoint, as others see it, of every log that lies here."""
+        notes = {name: self.replica.held(name) for name in self.own.logs()}
+        return {name: held.note for name, held in notes.items() if held}
+
+    def fork_seen(self, seen: Checkpoint, *, source: str) -> None:
+        """A longer log was found that does not begin with ours. Raises LogForked, after keeping both as evidence."""
+        error = LogForked(f"{seen.log} was signed with {seen.size} entries that do not continue ours", log=seen.log)
+        self._accuse(error, self.replica.held(seen.log), seen, source)
+        raise error
 
     def _accuse(self, error: LogRolledBack | LogForked, held: Checkpoint | None, seen: Checkpoint, source: str) -> None:
         self.replica.keep_evidence(

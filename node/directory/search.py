@@ -116,11 +116,11 @@ class Replica(LogStore):
         return spellings(" ".join(named)), spellings(" ".join(competence)), spellings(" ".join(place))
 
     def changed_elsewhere(self) -> bool:
-        """Whether another connection (thread or process) has written since this thread last asked."""
+        """Whether another connection (thread or process) has written since this thread last asked; at first: yes."""
         version = self.connection().execute("PRAGMA data_version").fetchone()[0]
         known = getattr(self._local, "data_version", None)
         self._local.data_version = version
-        return known is not None and known != version
+        return bool(known != version)
 
     def find(self, authority: AuthorityId) -> Authority | None:
         """One authority, or None."""

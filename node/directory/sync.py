@@ -1,7 +1,7 @@
 """Keeping directories equal: heads are gossiped, pages pulled, from a log's host or from any peer that has them.
 
 Gossip is one small exchange: each side shows the newest checkpoint of every log it holds. It runs every minute with
-every peer, and at once after a change. What a checkpoint promises is pulled page by page into the staging area, and
+every peer, and at once after a change of a log that lies here, by this process or by a command beside it. What a checkpoint promises is pulled page by page into the staging area, and
 counts only when the root comes out as signed; so it does not matter whom the pages come from.
 """
 
@@ -19,11 +19,21 @@ from aiohttp import web
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from node.directory.directory import Directory, log_name, node_of_log
-from node.directory.replication import MAX_PAGE_BYTES, PAGE, BadPage, Checkpoint, pages, read_page, write_page
-from node.errors import ImiError, PeerError
+from node.directory.replication import (
+    MAX_PAGE_BYTES,
+    PAGE,
+    BadPage,
+    Checkpoint,
+    frontier_after,
+    pages,
+    read_page,
+    write_page,
+)
+from node.errors import ImiError, PeerError, Unavailable
 from node.federation.listener import PEER
 from node.federation.peers import LogKey, Peers, UnknownPeer
 from node.ids import NodeId
+from node.merkle import Frontier
 
 LOG_PATH: Final = "/imi/v1/log/"
 GOSSIP_PATH: Final = "/imi/v1/gossip"
@@ -58,7 +68,12 @@ class Sync:
     def __init__(self, directory: Directory, peers: Peers, wire: Wire) -> None:
         self._directory, self._peers, self._wire = directory, peers, wire
         self._pulling: dict[str, asyncio.Lock] = {}
-        self._following: set[asyncio.Future[None]] = set()
+        self._following: dict[NodeId, asyncio.Task[None]] = {}
+        self._waiting: dict[NodeId, Mapping[str, str]] = {}  # the newest heads of a peer that is being followed
+        self._announced: Mapping[str, str] | None = None
+        self._announcing: asyncio.Task[None] | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
+        directory.on_publish(self._published)
 
     def routes(self) -> web.RouteTableDef:
         """The routes of the federation door that belong to the directory."""
@@ -68,8 +83,31 @@ class Sync:
         table.post(GOSSIP_PATH)(self._serve_gossip)
         return table
 
+    async def notice(self) -> None:
+        """Greet everybody if a log that lies here has changed since; cheap, called every few seconds."""
+        self._loop = asyncio.get_running_loop()
+        heads = await asyncio.to_thread(self._directory.own_heads)
+        if self._announced is None:
+            self._announced = heads  # the node has just begun: the first greeting is under way
+        elif heads != self._announced and (self._announcing is None or self._announcing.done()):
+            self._announced = heads
+            self._announcing = asyncio.create_task(self.greet_all(), name="greet after a change")
+
+    def nudge(self) -> None:
+        """Greet everybody at once, or once more after the greeting under way; on the node's loop."""
+        if self._announcing is None or self._announcing.done():
+            self._announcing = asyncio.get_running_loop().create_task(self.greet_all(), name="greet after a change")
+        else:
+            self._announcing.add_done_callback(lambda _: self.nudge())
+
+    def _published(self) -> None:
+        if self._loop is not None and not self._loop.is_closed():
+            self._loop.call_soon_threadsafe(self.nudge)
+
     async def greet_all(self) -> None:
         """Exchange heads with every peer; who does not answer is left for the next time."""
+        self._loop = asyncio.get_running_loop()
+        self._announced = await asyncio.to_thread(self._directory.own_heads)
         limit = asyncio.Semaphore(GREETINGS_AT_ONCE)
 
         async def one(node: NodeId) -> None:
@@ -100,19 +138,21 @@ class Sync:
                 await self._follow_one(node, note, source)
             except UnknownPeer:
                 continue  # its State is not, or not yet, in our trust list
+            except Unavailable as error:  # the other logs go on
+                log.info("directory log put off", log=name, source=source, code=error.code, reason=str(error))
             except PeerError as error:
                 log.error("directory log refused", log=name, source=source, code=error.code, reason=str(error))  # noqa: TRY400  # no bug of ours
 
     async def _follow_one(self, node: NodeId, note: str, source: NodeId) -> None:
         key = self._key(node)
-        if key.host == self._peers.us:
-            return  # we serve it: nobody tells us of it
         promised = await asyncio.to_thread(
             self._directory.see, node, note, key.public_key, source=source, is_host=source == key.host
         )
         if promised is not None:
+            # more of a log than we, who serve it, hold: we signed it and lost it, and take it back from who has it
+            sources = (source,) if key.host == self._peers.us else tuple(dict.fromkeys((source, key.host)))
             async with self._pulling.setdefault(log_name(node), asyncio.Lock()):
-                await self._pull(node, promised, host=key.host, sources=tuple(dict.fromkeys((source, key.host))))
+                await self._pull(node, promised, host=key.host, sources=sources)
 
     def _key(self, node: NodeId) -> LogKey:
         try:
@@ -123,7 +163,9 @@ class Sync:
     async def _pull(self, node: NodeId, checkpoint: Checkpoint, *, host: NodeId, sources: Sequence[NodeId]) -> None:
         """Fetch what is missing from the first source that gives entries leading to the signed root."""
         replica = self._directory.replica
-        for last, source in enumerate(sources, 1):
+        failure: ImiError | None = None
+        doubtful: list[NodeId] = []
+        for source in sources:
             held = await asyncio.to_thread(replica.staged, checkpoint.log)
             if held.size > checkpoint.size:
                 return  # another pull was faster
@@ -137,10 +179,36 @@ class Sync:
                 log.warning(
                     "directory pull failed", log=checkpoint.log, source=source, code=error.code, reason=str(error)
                 )
-                if last == len(sources):
-                    raise
+                failure = error
+                if isinstance(error, BadPage):
+                    doubtful.append(source)
             else:
                 return
+        for source in doubtful:
+            await self._look_for_fork(node, checkpoint, source)
+        if failure is not None:
+            raise failure
+
+    async def _look_for_fork(self, node: NodeId, checkpoint: Checkpoint, source: NodeId) -> None:
+        """Read a log from its beginning, keeping nothing: do its owner's entries differ from those we hold?
+
+        Raises:
+            LogForked: they lead to the signed root, and do not begin with ours.
+        """
+        held = await asyncio.to_thread(self._directory.replica.held, checkpoint.log)
+        if held is None or held.size > checkpoint.size:
+            return
+        whole, begin = Frontier(), Frontier()
+        try:
+            for page, width, _ in pages(0, checkpoint.size):
+                data = await self._wire.get(source, _tile_path(node, page, width), limit=MAX_PAGE_BYTES)
+                entries = await asyncio.to_thread(lambda: read_page(_gunzip(data), count=width, from_host=True))  # noqa: B023  # awaited here
+                begin = frontier_after(begin, entries[: held.size - begin.size])
+                whole = frontier_after(whole, entries)
+        except ImiError:
+            return
+        if whole.root == checkpoint.root and begin.root != held.root:
+            await asyncio.to_thread(self._directory.fork_seen, checkpoint, source=source)
 
     def _stage(self, name: str, data: bytes, width: int, skip: int, *, is_host: bool) -> None:
         self._directory.replica.stage(name, read_page(_gunzip(data), count=width, from_host=is_host)[skip:])
@@ -171,15 +239,23 @@ class Sync:
         return web.Response(body=await self._heads(), content_type="application/json")
 
     def _follow_later(self, heads: Mapping[str, str], source: NodeId) -> None:
-        """Follow after the answer is out; the task is held until it ends."""
-        task = asyncio.ensure_future(self._follow(heads, source=source))
-        self._following.add(task)
-        task.add_done_callback(self._followed)
+        """Follow after the answer is out; one task for each peer, and one greeting waiting for it, the newest."""
+        if source in self._following:
+            self._waiting[source] = heads
+            return
+        task = asyncio.create_task(self._follow(heads, source=source), name=f"follow {source}")
+        self._following[source] = task
+        task.add_done_callback(lambda _: self._followed(task, source))
 
-    def _followed(self, task: asyncio.Future[None]) -> None:
-        self._following.discard(task)
-        if not task.cancelled() and (error := task.exception()) is not None:
+    def _followed(self, task: asyncio.Task[None], source: NodeId) -> None:
+        del self._following[source]
+        waiting = self._waiting.pop(source, None)
+        if task.cancelled():
+            return
+        if (error := task.exception()) is not None:
             log.warning("following a peer's heads failed", reason=f"{type(error).__name__}: {error}")
+        if waiting is not None:
+            self._follow_later(waiting, source)
 
 
 def _read_gossip(data: bytes) -> Mapping[str, str]:
