@@ -328,7 +328,11 @@ def _health(node: Node) -> Health:
         freshness = node.peers.freshness
         return "" if freshness != "stopped" else "the trust list is more than two weeks out of date: nothing is sent"
 
-    return Health(checks={"database": database, "trust list": trust}, before_metrics=node.count)
+    async def lanes() -> str:
+        return "" if node.sender.is_running else "the lanes have stopped: nothing is sent; restart the node"
+
+    checks = {"database": database, "trust list": trust, "lanes": lanes}
+    return Health(checks=checks, before_metrics=node.count)
 
 
 def _jobs(node: Node) -> list[Job]:

@@ -199,6 +199,12 @@ def store_told(session: Session, number: int, *, at: datetime) -> None:
     _set(session, _table.c.id == number, told_at=at)
 
 
+def doubt_answers(session: Session, recipient: NodeId) -> None:
+    """At a start: what is built may have been posted by a process that died before it could store the answer."""
+    built = (_table.c.recipient == recipient) & (_table.c.state == "waiting") & _table.c.body.is_not(None)
+    _set(session, built, unanswered=True)
+
+
 def send_now(session: Session, recipient: NodeId) -> int:
     """Drop the back-off of a node's messages; how many had one. An operator asks for this."""
     delayed = (_table.c.recipient == recipient) & (_table.c.state == "waiting") & _table.c.next_attempt_at.is_not(None)

@@ -12,7 +12,7 @@ import asyncio
 import random
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Final
 
 import structlog
@@ -67,13 +67,21 @@ class Sender:
         self._group: asyncio.TaskGroup | None = None
         parts.database.session_info[outbox.WAKE] = self.wake
 
+    @property
+    def is_running(self) -> bool:
+        """Whether the lanes are driven."""
+        return self._group is not None
+
     async def run(self) -> None:
         """Drive the lanes until cancelled."""
-        async with asyncio.TaskGroup() as group:
-            self._group = group
-            for node in await self._parts.database.read(outbox.waiting_by_recipient):
-                self._lane(node)
-            await asyncio.Event().wait()
+        try:
+            async with asyncio.TaskGroup() as group:
+                self._group = group
+                for node in await self._parts.database.read(outbox.waiting_by_recipient):
+                    self._lane(node)
+                await asyncio.Event().wait()
+        finally:
+            self._group = None
 
     def wake(self, node: NodeId) -> None:
         """Something new is posted for a node, or it spoke to us: its lane tries now."""
@@ -102,13 +110,15 @@ class Lane:
         self.reason = ""
         self._parts = parts
         self._wake = asyncio.Event()
+        self._next_due: datetime | None = None
+        self._is_new = True
 
     def wake(self) -> None:
         """Try now."""
         self._wake.set()
 
     async def run(self) -> None:
-        """Send until cancelled; expected failures end inside."""
+        """Send until cancelled; failures end inside."""
         while True:
             self._wake.clear()
             if not await self.flush_once():
@@ -120,16 +130,23 @@ class Lane:
             return await self._round() and not self.failures
         except ImiError as error:
             self._failed(error)
-            return False
+        except Exception as error:  # a bug, or a failing disk: this lane tries again later, the others go on
+            log.exception("lane failed", peer=self.node)
+            self._failed(LaneFault(f"a fault of our own: {type(error).__name__}"))
+        return False
 
     async def _round(self) -> bool:
         """Claim, build, store, post, store. True if there may be more at once."""
         parts = self._parts
         parts.peers.check_may_send()
+        if self._is_new:
+            await parts.database.transact(outbox.doubt_answers, self.node)
+            self._is_new = False
         if self.failures:
             await self._probe()
         claimed = await parts.database.read(outbox.claim, self.node, at=parts.clock.now(), busy=frozenset[str]())
         if not claimed:
+            self._next_due = await parts.database.read(outbox.next_due, self.node)
             return False
         parts.crash_at("claimed")
         ready = await self._build(claimed)
@@ -180,18 +197,17 @@ class Lane:
         built = as4.build(message, agreement=agreed, signer=parts.keys.signer, encrypt_for=certificate)
         return waiting.id, built.content_type, built.body, as4.dump_references(built.references), _own(parts.keys)
 
-    async def _attempt(self, waiting: Waiting) -> Outcome | Unavailable:
-        """Post the stored bytes; what the answer means. Unavailable: there was none."""
+    async def _attempt(self, waiting: Waiting) -> Outcome | ImiError:
+        """Post the stored bytes; what the answer means. ImiError: there was none that can be judged."""
         parts = self._parts
         assert waiting.body is not None
         try:
             kind, answer = await parts.transport.post(self.node, AS4_PATH, waiting.body, waiting.content_type)
-        except Unavailable as error:
-            return error
-        try:
-            signal = as4.read_signal(kind, answer, agreement(parts.peers, self.node), at=datetime.now().astimezone())
+            signal = as4.read_signal(kind, answer, agreement(parts.peers, self.node), at=datetime.now(UTC))
         except as4.As4Error as error:
             return Again(reason=str(error))
+        except ImiError as error:  # no answer; or the peer left the trust list meanwhile
+            return error
         outcome = judge_answer(
             signal,
             message_id=waiting.message_id,
@@ -206,10 +222,10 @@ class Lane:
         log.info("peer answers again", peer=self.node, failures=self.failures)
         self.failures, self.reason = 0, ""
 
-    def _count(self, outcomes: Sequence[Outcome | Unavailable]) -> None:
+    def _count(self, outcomes: Sequence[Outcome | ImiError]) -> None:
         for outcome in outcomes:
             SENT.labels(self.node, type(outcome).__name__).inc()
-        silent = [outcome for outcome in outcomes if isinstance(outcome, Unavailable)]
+        silent = [outcome for outcome in outcomes if isinstance(outcome, ImiError)]
         if silent:
             self._failed(silent[0])
         elif outcomes:
@@ -225,10 +241,8 @@ class Lane:
         seconds = IDLE_SECONDS
         if self.failures:
             seconds = delay(self.failures, self._parts.dice.random()).total_seconds()
-        else:
-            due = await self._parts.database.read(outbox.next_due, self.node)
-            if due is not None:
-                seconds = min(seconds, max(0.05, (due - self._parts.clock.now()).total_seconds()))
+        elif self._next_due is not None:
+            seconds = min(seconds, max(0.05, (self._next_due - self._parts.clock.now()).total_seconds()))
         try:
             async with asyncio.timeout(seconds):
                 await self._wake.wait()
@@ -258,7 +272,7 @@ async def ping(parts: SenderParts, node: NodeId) -> None:
     built = as4.build(message, agreement=agreed, signer=parts.keys.signer, encrypt_for=certificate)
     kind, answer = await parts.transport.post(node, AS4_PATH, built.body, built.content_type)
     try:
-        signal = as4.read_signal(kind, answer, agreed, at=datetime.now().astimezone())
+        signal = as4.read_signal(kind, answer, agreed, at=datetime.now(UTC))
         if not isinstance(signal, as4.Receipt):
             raise NoPong(f"{node} answers the ping with {signal.code} {signal.short_description}", node=node)
         as4.check_receipt(signal, message_id=message.message_id, sent=built.references)
@@ -270,6 +284,12 @@ class NoPong(Unavailable):
     """A peer answers, but not with a receipt for our ping."""
 
     code = "unavailable.no-pong"
+
+
+class LaneFault(Unavailable):
+    """A lane failed by a bug or by this machine (the log has it in full); it tries again later."""
+
+    code = "unavailable.lane-fault"
 
 
 def _contents(
@@ -310,7 +330,7 @@ def _with_body(waiting: Waiting, bodies: dict[int, tuple[str, bytes, str]]) -> W
 
 
 def _store_outcomes(
-    session: Session, parts: SenderParts, outcomes: Sequence[tuple[Waiting, Outcome | Unavailable]]
+    session: Session, parts: SenderParts, outcomes: Sequence[tuple[Waiting, Outcome | ImiError]]
 ) -> None:
     now = parts.clock.now()
     for waiting, outcome in outcomes:
@@ -326,7 +346,7 @@ def _store_outcomes(
             case Again(reason=reason):
                 again = now + delay(waiting.attempts + 1, parts.dice.random())
                 outbox.store_failure(session, waiting.id, reason=reason, again_at=again, unanswered=True)
-            case Unavailable():
+            case ImiError():
                 outbox.store_failure(session, waiting.id, reason=str(outcome), again_at=now, unanswered=True)
         if not isinstance(outcome, Received):
             _tell_if_late(session, parts, waiting, now)

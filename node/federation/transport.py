@@ -14,7 +14,6 @@ from node.federation.tls import client_context
 from node.ids import NodeId
 from pki.node_keys import NodeKeys
 
-CONNECTIONS: Final = 32
 CONNECT_SECONDS: Final = 10.0
 ANSWER_SECONDS: Final = 60.0
 MAX_SIGNAL_BYTES: Final = 512 * 1024
@@ -97,22 +96,26 @@ class Transport:
         if peer.url is None:
             raise Unreachable(f"{node} has no door: its State is hosted", node=node)
         known = self._sessions.get(node)
-        if known and known[0] is peer:
-            return known
-        if known:  # the entry was renewed: other addresses or authorities may count now
+        if known and (known[0] is peer or known[0] == peer):  # a list read again gives equal entries
+            self._sessions[node] = (peer, known[1])
+            return self._sessions[node]
+        self._sessions[node] = (peer, self._open(peer))
+        if known:  # the entry changed: other addresses or authorities count now. Last, as others come here meanwhile
             await known[1].close()
+        return self._sessions[node]
+
+    def _open(self, peer: Peer) -> aiohttp.ClientSession:
+        # No limit here: callers limit themselves, and a connector that is closed cancels whoever waits for a connection.
         connector = aiohttp.TCPConnector(
-            ssl=client_context(self._keys, self._peers, peer), limit=CONNECTIONS, keepalive_timeout=60.0
+            ssl=client_context(self._keys, self._peers, peer), limit=0, keepalive_timeout=60.0
         )
         timeout = aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_SECONDS, sock_read=ANSWER_SECONDS)
-        session = aiohttp.ClientSession(
+        return aiohttp.ClientSession(
             connector=connector,
             timeout=timeout,
             skip_auto_headers=["User-Agent", "Accept-Encoding"],
             auto_decompress=False,
         )
-        self._sessions[node] = (peer, session)
-        return peer, session
 
 
 async def _bounded(answer: aiohttp.ClientResponse, limit: int) -> bytes:
