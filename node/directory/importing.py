@@ -16,6 +16,13 @@ from node.ids import AuthorityId, NodeId, State
 
 MAX_LINE_BYTES: Final = 64 * 1024
 _WEBSITE: Final = re.compile(r"https?://[^\s<>\"]{1,500}")
+_MAIN_LANGUAGE: Final[Mapping[str, str]] = {  # of a name whose language nobody wrote down
+    "AT": "de", "BE": "nl", "BG": "bg", "CY": "el", "CZ": "cs", "DE": "de", "DK": "da", "EE": "et", "EL": "el",
+    "ES": "es", "FI": "fi", "FR": "fr", "HR": "hr", "HU": "hu", "IE": "en", "IS": "is", "IT": "it", "LI": "de",
+    "LT": "lt", "LU": "fr", "LV": "lv", "MT": "mt", "NL": "nl", "NO": "nb", "PL": "pl", "PT": "pt", "RO": "ro",
+    "SE": "sv", "SI": "sl", "SK": "sk",
+}  # fmt: skip
+_NATIONAL_TYPES: Final = ("ministry", "national_authority")
 _OVERLAID: Final = ("areas", "professions", "activities", "keywords", "languages", "territory", "coordinators")
 
 
@@ -47,7 +54,8 @@ def _authority(row: Mapping[str, Any], node: NodeId) -> Authority:
     state, _, digits = str(row["id"]).partition("-")
     if state != node[:2] or not digits.isalnum():
         raise ValueError(f"{row['id']} is not an authority of {node[:2]}")
-    lang = str(row.get("name_lang") or "en")[:2]
+    lang = str(row.get("name_lang") or _MAIN_LANGUAGE.get(state, "en"))[:2]
+    is_national = row.get("level") == "national" or row.get("type") in _NATIONAL_TYPES  # `nuts` is only its seat
     address = {key: str(row[key])[:400] for key in ("street", "postal_code", "city") if row.get(key)}
     website = str(row.get("website") or "")
     return Authority(
@@ -59,7 +67,7 @@ def _authority(row: Mapping[str, Any], node: NodeId) -> Authority:
         short_name=str(row.get("short_name") or ""),
         type=str(row.get("type") or ""),
         level=str(row.get("level") or ""),
-        territory=(str(row["nuts"]),) if row.get("nuts") else (),
+        territory=(str(row["nuts"]),) if row.get("nuts") and not is_national else (),
         address=address,
         website=website if _WEBSITE.fullmatch(website) else "",
         email=str(row.get("email") or ""),

@@ -124,7 +124,7 @@ def write_change(change: Change) -> bytes:
     """The body of a log entry, JSON."""
     if isinstance(change, Deleted):
         return _Delete(op="delete", id=change.id).model_dump_json().encode()
-    return _Put(op="put", authority=_to_model(change)).model_dump_json(exclude_defaults=False).encode()
+    return _Put(op="put", authority=_to_model(change)).model_dump_json(exclude_defaults=True).encode()
 
 
 def read_change(body: bytes, *, node: NodeId) -> Change:

@@ -322,3 +322,24 @@ def test_logs_of_another_format_are_refused(tmp_path, owner):
     owner.close()
     with pytest.raises(CannotOpenDirectory):
         Directory(tmp_path / "owner")
+
+
+def test_a_name_of_no_stated_language_is_in_the_states_own_and_a_seat_is_no_territory(tmp_path):
+    file = tmp_path / "EE.jsonl"
+    file.write_text(
+        '{"id": "EE-1", "name": "Amet", "nuts": "EE001"}\n'
+        '{"id": "EE-2", "name": "Amet", "nuts": "EE001", "level": "national"}\n'
+        '{"id": "EE-3", "name": "Office", "name_lang": "en", "nuts": "EE001", "type": "ministry"}\n'
+    )
+    found = list(read_authorities(file, node=EE))
+    assert [a.name_lang for a in found] == ["et", "et", "en"]
+    assert [a.territory for a in found] == [("EE001",), (), ()]
+
+
+def test_an_entry_says_only_what_is_known():
+    written = write_change(body())
+    assert b"website" not in written
+    assert len(written) < 200
+    assert read_change(written, node=EE) == body()
+    gone = Deleted(AuthorityId("EE:1"))
+    assert read_change(write_change(gone), node=EE) == gone
