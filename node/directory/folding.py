@@ -1,13 +1,15 @@
 """Text as it is searched: lower case, without accents, Greek and Cyrillic also in Latin letters.
 
 The same function runs over what is indexed and what is typed, so that `Πελοπόννησος`, `peloponnisos` and
-`ПЛОВДИВ`, `plovdiv` meet. Sources: Bulgarian Transliteration Act (2009); ELOT 743, and the phonetic way Greeks type.
+`ПЛОВДИВ`, `plovdiv` meet. Who types Greek or Bulgarian in Latin letters spells by ear; `sounds` and `sound` reduce the
+stored word and the typed one to the same few sounds. Sources: Bulgarian Transliteration Act (2009); ELOT 743, and the phonetic way Greeks type.
 """
 
 from __future__ import annotations
 
 import re
 import unicodedata
+from functools import lru_cache
 from typing import Final
 
 _LATIN: Final = str.maketrans(
@@ -38,6 +40,18 @@ _SOUND_PAIRS: Final = (
     ("ου", "ou"), ("αι", "e"), ("ει", "i"), ("οι", "i"), ("υι", "i"), ("αυ", "af"), ("ευ", "ef"), ("γγ", "g"),
     ("γκ", "g"), ("μπ", "b"), ("ντ", "d"), ("υ", "i"), ("χ", "h"), ("ξ", "ks"),
 )  # fmt: skip
+_GREEK_LETTER_PAIRS: Final = (("ου", "ou"), ("αυ", "av"), ("ευ", "ev"), ("ηυ", "iv"))
+_SOUNDS: Final = (  # in this order; coarse on purpose: what some spelling mixes up is one sound
+    ("ou", "u"), ("oy", "u"), ("y", "i"), ("j", "i"), ("au", "av"), ("eu", "ev"), ("ai", "e"), ("ei", "i"),
+    ("oi", "i"), ("u", "i"), ("zh", "z"), ("sht", "st"), ("sh", "s"), ("x", "ks"), ("ch", "h"), ("kh", "h"),
+    ("tz", "ts"), ("c", "k"), ("q", "k"), ("th", "t"), ("dh", "d"), ("gh", "g"), ("ph", "f"), ("mp", "b"),
+    ("nt", "d"), ("nd", "d"), ("gk", "g"), ("nk", "g"), ("ng", "g"), ("f", "v"), ("b", "v"), ("w", "v"),
+)  # fmt: skip
+_TWO_LETTERS: Final = str.maketrans({"ä": "ae", "ö": "oe", "ü": "ue", "å": "aa", "ø": "oe"})
+_HAS_TWO_LETTERS: Final = re.compile("[äöüåø]")
+_DOUBLED: Final = re.compile(r"(.)\1+")
+_FOREIGN: Final = re.compile("[а-яѐ-џα-ω]+")
+_MIN_SOUND: Final = 3
 _SHORT_I: Final = "\ue000"
 _HAS_CYRILLIC: Final = re.compile("[а-яѐ-џ]")
 _HAS_GREEK: Final = re.compile("[α-ω]")
@@ -57,12 +71,44 @@ def spellings(text: str) -> str:
     """The folded text, followed by its spellings in Latin letters where it is Greek or Cyrillic."""
     folded = fold(text)
     found = [folded]
+    if not text.isascii():  # München is also Muenchen
+        small = unicodedata.normalize("NFC", text).lower()
+        found += [fold(w.translate(_TWO_LETTERS)) for w in _WORDS.findall(small) if _HAS_TWO_LETTERS.search(w)]
     if not folded.isascii():
         if _HAS_CYRILLIC.search(folded):
             found.append(folded.translate(_CYRILLIC))
         if _HAS_GREEK.search(folded):
             found += [_greek(folded, _ELOT_PAIRS), _greek(folded, _SOUND_PAIRS)]
     return " ".join(dict.fromkeys(found))
+
+
+def sounds(text: str) -> str:
+    """The Greek and Cyrillic words of a text, reduced to how they sound."""
+    if text.isascii():
+        return ""
+    return " ".join(dict.fromkeys(found for word in _FOREIGN.findall(fold(text)) for found in _sounds_of(word)))
+
+
+def sound(word: str) -> str:
+    """A folded word in Latin letters, reduced as `sounds` does; empty for others, and for what is too short to tell."""
+    if not (word.isascii() and word.isalpha()):
+        return ""
+    reduced = _reduced(word)
+    return reduced if len(reduced) >= _MIN_SOUND else ""
+
+
+@lru_cache(maxsize=20_000)
+def _sounds_of(word: str) -> tuple[str, ...]:
+    if _HAS_GREEK.search(word):
+        return (_reduced(_greek(word, _GREEK_LETTER_PAIRS)),)
+    spelt = {word.translate(_CYRILLIC), word.replace("ъ", "u").translate(_CYRILLIC)}  # Bulgarian ъ is typed a or u
+    return tuple(sorted(_reduced(latin) for latin in spelt))
+
+
+def _reduced(latin: str) -> str:
+    for spelt, heard in _SOUNDS:
+        latin = latin.replace(spelt, heard)
+    return _DOUBLED.sub(r"\1", latin)
 
 
 def words(text: str, *, limit: int = 12) -> list[str]:

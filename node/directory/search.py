@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import contextlib
 import sqlite3
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Final
 
 import structlog
 
-from node.directory.folding import spellings, words
+from node.directory.folding import sound, sounds, spellings, words
 from node.directory.model import Authority, Change, Deleted, read_authority, write_authority
 from node.directory.store import LogStore
 from node.ids import AuthorityId, NodeId, State
 
-FORMAT: Final = 2
+FORMAT: Final = 3
 MAX_HITS: Final = 100
 
 _SCHEMA: Final = """
@@ -27,10 +29,13 @@ CREATE TABLE IF NOT EXISTS codes (kind TEXT NOT NULL, code TEXT NOT NULL, number
   PRIMARY KEY (kind, code, number)) WITHOUT ROWID;
 CREATE INDEX IF NOT EXISTS codes_number ON codes (number);
 CREATE VIRTUAL TABLE IF NOT EXISTS search USING fts5 (
-  names, competence, place, tokenize = 'unicode61 remove_diacritics 0', prefix = '3');
+  names, competence, place, sound, tokenize = 'unicode61 remove_diacritics 0', prefix = '3');
 """
 # bm25 takes more negative for better; names weigh most, and bodies with a role come first among equals
-_RANK: Final = "bm25(search, 10.0, 4.0, 2.0) - 3.0 * a.has_roles"
+_BM25: Final = "bm25(search, 10.0, 4.0, 2.0, 3.0)"
+_RANK: Final = f"{_BM25} - 3.0 * a.has_roles"
+_MIN_BEGINNING: Final = 4
+_MAX_CODES: Final = 20
 
 
 log = structlog.get_logger()
@@ -46,11 +51,15 @@ class Hit:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SearchResult:
-    """What was found, best first; `understood`: professions and activities that the words name."""
+    """What was found, best first; `understood`: professions and activities that the words name.
+
+    `partial`: no authority has all words; these are the ones that have most of them.
+    """
 
     hits: tuple[Hit, ...]
     understood: tuple[str, ...] = ()
     has_more: bool = False
+    partial: bool = False
 
 
 class Replica(LogStore):
@@ -104,16 +113,21 @@ class Replica(LogStore):
             ((kind, code, n) for n, a in numbered for kind, code in _codes(a)),
         )
         connection.executemany(
-            "INSERT INTO search (rowid, names, competence, place) VALUES (?, ?, ?, ?)",
+            "INSERT INTO search (rowid, names, competence, place, sound) VALUES (?, ?, ?, ?, ?)",
             ((n, *self._text(a)) for n, a in numbered),
         )
 
-    def _text(self, authority: Authority) -> tuple[str, str, str]:
+    def _text(self, authority: Authority) -> tuple[str, str, str, str]:
         named = (*authority.names.values(), *authority.informal.values(), authority.short_name)
         codes = (*authority.professions, *authority.activities)
         competence = (*authority.keywords, *(word for code in codes for word in (code, *self.vocabulary.get(code, ()))))
         place = (authority.address.get("city", ""), *authority.territory)
-        return spellings(" ".join(named)), spellings(" ".join(competence)), spellings(" ".join(place))
+        return (
+            spellings(" ".join(named)),
+            spellings(" ".join(competence)),
+            spellings(" ".join(place)),
+            sounds(" ".join((*named, *authority.keywords, *place))),
+        )
 
     def changed_elsewhere(self) -> bool:
         """Whether another connection (thread or process) has written since this thread last asked; at first: yes."""
@@ -143,7 +157,9 @@ class Replica(LogStore):
     def search(
         self, text: str, *, state: State | None = None, codes: Sequence[tuple[str, str]] = (), limit: int = 20
     ) -> SearchResult:
-        """Every word must occur, as the beginning of a word; all filters must hold.
+        """Every word must occur, as the beginning of a word, by its sound, or by a code it names; all filters must hold.
+
+        Where no authority has all words, those that have most of them are found.
 
         Args:
             codes: (kind, code) filters.
@@ -156,8 +172,16 @@ class Replica(LogStore):
             values += [kind, code]
         size = min(limit, MAX_HITS)
         rows = self._rows(typed, " AND ".join(where), values, size + 1)
+        partial = not rows and len(typed) > 1
+        if partial:
+            rows = self._rows_with_most(typed, " AND ".join(where), values, size + 1)
         hits = tuple(Hit(read_authority(data), rank) for data, rank in rows[:size])
-        return SearchResult(hits=hits, understood=self._understood(typed), has_more=len(rows) > size)
+        return SearchResult(
+            hits=hits,
+            understood=self._understood(typed),
+            has_more=len(rows) > size,
+            partial=partial and bool(rows),
+        )
 
     def _rows(
         self, typed: Sequence[str], where: str, values: Sequence[object], limit: int
@@ -166,18 +190,56 @@ class Replica(LogStore):
         if not typed:
             query = f"SELECT data, 0.0 FROM authorities a WHERE {where} ORDER BY has_roles DESC, id LIMIT ?"  # noqa: S608  # placeholders only
             return connection.execute(query, (*values, limit)).fetchall()
-        match = " AND ".join(f'"{word}"*' for word in typed)
+        match = " AND ".join(f"({self._match(word)})" for word in typed)
         query = (
             f"SELECT a.data, {_RANK} AS rank FROM search JOIN authorities a ON a.number = search.rowid"  # noqa: S608
             f" WHERE search MATCH ? AND {where} ORDER BY rank, a.id LIMIT ?"
         )
         return connection.execute(query, (match, *values, limit)).fetchall()
 
+    def _rows_with_most(
+        self, typed: Sequence[str], where: str, values: Sequence[object], limit: int
+    ) -> list[tuple[bytes, float]]:
+        """Those that have most of the words, however many that are."""
+        each = f"SELECT rowid AS number, {_BM25} AS rank FROM search WHERE search MATCH ?"  # noqa: S608  # our own names
+        query = (
+            f"WITH found AS ({' UNION ALL '.join([each] * len(typed))}),"  # noqa: S608  # placeholders only
+            " counted AS (SELECT a.data, a.id, sum(f.rank) - 3.0 * a.has_roles AS rank, count(*) AS words"
+            f" FROM found f JOIN authorities a USING (number) WHERE {where} GROUP BY a.number)"
+            " SELECT data, rank FROM counted WHERE words = (SELECT max(words) FROM counted) ORDER BY rank, id LIMIT ?"
+        )
+        return self.connection().execute(query, (*map(self._match, typed), *values, limit)).fetchall()
+
+    def _match(self, word: str) -> str:
+        """The full-text query of one typed word; a word is letters and digits only, so quotes hold it."""
+        ways = [f'{{names competence place}} : "{word}"*']
+        if heard := sound(word):
+            ways.append(f'sound : "{heard}"*')
+        ways += [f'competence : "{code}"' for code in self._named(word)[:_MAX_CODES]]
+        return " OR ".join(ways)
+
+    @cached_property
+    def _by_word(self) -> tuple[list[str], list[tuple[str, ...]]]:
+        """The vocabulary turned round: its words in order, and the codes that each names."""
+        codes: dict[str, list[str]] = {}
+        for code, names in self.vocabulary.items():
+            for word in dict.fromkeys(word for name in names for word in words(name)):
+                codes.setdefault(word, []).append(code)
+        ordered = sorted(codes)
+        return ordered, [tuple(codes[word]) for word in ordered]
+
+    def _named(self, typed: str) -> tuple[str, ...]:
+        """The codes that a word names, or its beginning if that is long enough to tell."""
+        known, codes = self._by_word
+        first = bisect_left(known, typed)
+        last = bisect_left(known, typed + "\U0010ffff") if len(typed) >= _MIN_BEGINNING else bisect_right(known, typed)
+        return tuple(dict.fromkeys(code for found in codes[first:last] for code in found))
+
     def _understood(self, typed: Sequence[str]) -> tuple[str, ...]:
-        wanted = set(typed)
-        return tuple(
-            code for code, names in self.vocabulary.items() if any(wanted & set(words(name)) for name in names)
-        )[:5]
+        known, codes = self._by_word
+        at = ((bisect_left(known, word), word) for word in typed)
+        named = {code for n, word in at if n < len(known) and known[n] == word for code in codes[n]}
+        return tuple(code for code in self.vocabulary if code in named)[:5]
 
 
 def _codes(authority: Authority) -> Iterable[tuple[str, str]]:

@@ -93,6 +93,16 @@ def test_a_new_name_is_found_everywhere_without_accents(owner, replica, signer):
         ("Община Търговище", "targovishte"),
         ("Район Лозенец", "rayon lozenets"),
         ("Autoritatea Națională pentru Protecția Consumatorilor", "nationala protectia"),
+        ("Υπουργείο Εθνικής Παιδείας και Θρησκευμάτων", "ypourgio paidias"),
+        ("Υπουργείο Εθνικής Παιδείας και Θρησκευμάτων", "upourgeio paideias"),
+        ("Υπουργείο Εξωτερικών", "eksoterikon"),
+        ("Столична община София", "sofia"),
+        ("Столична община София", "sofija"),
+        ("Община Търговище", "turgovishte"),
+        ("Народно събрание на България", "bulgaria"),
+        ("Landeshauptstadt München", "muenchen"),
+        ("Landeshauptstadt München", "munchen"),
+        ("Århus Kommune", "aarhus"),
         ("Straßenbauamt Łódź", "strassenbauamt lodz"),
         ("Sjøfartsdirektoratet, Ærø", "sjofartsdirektoratet aero"),
     ],
@@ -343,3 +353,32 @@ def test_an_entry_says_only_what_is_known():
     assert read_change(written, node=EE) == body()
     gone = Deleted(AuthorityId("EE:1"))
     assert read_change(write_change(gone), node=EE) == gone
+
+
+def test_words_of_a_profession_find_it_whoever_wrote_the_index(tmp_path, owner, signer):
+    owner.replica.vocabulary = {}
+    owner.publish(EE, [body(professions=("secondary-school-teacher",)), body("Päästeamet", "2")], signer)
+    words = {
+        "secondary-school-teacher": ["teacher", "enseignant du secondaire", "profesor", "учител"],
+        "86.21": ["Arzt"],
+    }
+    reader = Directory(tmp_path / "owner", vocabulary=words)
+    for typed in ("enseignant", "profesor", "teach", "учител", "profesor noorteamet"):
+        found = reader.search(typed)
+        assert [hit.authority.id for hit in found.hits] == ["EE:1"], typed
+        assert not found.partial
+    assert not reader.search("arzt").hits
+    assert reader.search("profesor").understood == ("secondary-school-teacher",)
+    reader.close()
+
+
+def test_if_none_has_all_words_those_with_most_are_found(owner, signer):
+    owner.publish(EE, [body("Haridusamet Tallinn"), body("Haridusamet", "2"), body("Päästeamet", "3")], signer)
+    found = owner.search("haridusamet tallinn diplom")
+    assert found.partial
+    assert [hit.authority.id for hit in found.hits] == ["EE:1"]
+    assert not owner.search("haridusamet tallinn").partial
+    nothing = owner.search("midagi muud")
+    assert not nothing.hits
+    assert not nothing.partial
+    assert not owner.search("haridusamet diplom", state=State("FR")).hits
