@@ -314,7 +314,7 @@ async def _step_page(
         questions=boxes.questions(filling.offer.questions, chosen, comments=with_comments) if keys else (),
         keys=keys.name if keys else "",
         controls=reviewing.plain_controls(words, filling, controls),
-        writes=any(found for _, found in shown) or (bool(keys) and with_comments),
+        writes=any(box.is_written for _, found in shown for box in found) or (bool(keys) and with_comments),
         write_languages=sorted(NAMES.items(), key=lambda pair: pair[1].casefold()),
         is_last=page == FILL or filling.following(page) == REVIEW,
         is_content=page in {FILL, CONTENT},

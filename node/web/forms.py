@@ -64,6 +64,12 @@ class Box:
         """Where a fault of the whole is shown."""
         return self.inputs[0].name if self.inputs else f"q.{self.key}"
 
+    @property
+    def is_written(self) -> bool:
+        """Whether something of it is in a language: a text or a document, in it or below."""
+        here = any(given.kind in (TEXT, DOCUMENT) for given in self.inputs)
+        return here or any(box.is_written for box in self.after)
+
 
 class Boxes:
     """Makes the boxes of an offer's forms, filled with a draft's content."""
