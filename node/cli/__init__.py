@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import errno
 import sys
+from typing import Final
 
 import typer
 
 from node.cli import authorities, demo, messages, nodes, users
 from node.errors import ImiError, SetupError, Unavailable
+from pki.errors import PkiError
 
 app = typer.Typer(
     name="imi-node",
@@ -29,6 +31,9 @@ app.add_typer(authorities.app, name="authorities")
 messages.register(app)
 
 
+_EXPECTED: Final = (ImiError, PkiError, OSError)
+
+
 def run(arguments: list[str] | None = None) -> int:
     """Run the command line; the process's exit code."""
     try:
@@ -37,7 +42,7 @@ def run(arguments: list[str] | None = None) -> int:
         return done.exit_code
     except (typer.Abort, KeyboardInterrupt):
         return 130
-    except (ImiError, OSError) as error:
+    except _EXPECTED as error:
         return _expected(error)
     except BaseExceptionGroup as group:
         return _expected(_first_expected(group))
@@ -49,15 +54,15 @@ def run(arguments: list[str] | None = None) -> int:
         return int(getattr(error, "exit_code", 2))
 
 
-def _expected(error: ImiError | OSError) -> int:
+def _expected(error: ImiError | PkiError | OSError) -> int:
     sentence, code = (_about_os_error(error), 2) if isinstance(error, OSError) else (str(error), _exit_code(error))
     print(f"imi-node: {sentence}", file=sys.stderr)
     return code
 
 
-def _exit_code(error: ImiError) -> int:
+def _exit_code(error: ImiError | PkiError) -> int:
     match error:
-        case SetupError():
+        case SetupError() | PkiError():
             return 2
         case Unavailable():
             return 75
@@ -65,15 +70,15 @@ def _exit_code(error: ImiError) -> int:
             return 1
 
 
-def _first_expected(group: BaseExceptionGroup[BaseException]) -> ImiError | OSError:
+def _first_expected(group: BaseExceptionGroup[BaseException]) -> ImiError | PkiError | OSError:
     """The first expected failure of several tasks speaks for all; a bug among them is raised whole."""
-    expected, bugs = group.split((ImiError, OSError))
+    expected, bugs = group.split(_EXPECTED)
     if bugs is not None or expected is None:
         raise group
     first: BaseException = expected
     while isinstance(first, BaseExceptionGroup):
         first = first.exceptions[0]
-    assert isinstance(first, ImiError | OSError)
+    assert isinstance(first, _EXPECTED)
     return first
 
 

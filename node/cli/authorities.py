@@ -27,6 +27,7 @@ def import_(
     """
     from node.app import load_keys
     from node.directory import Directory
+    from node.directory.directory import NotOurLog
     from node.directory.importing import Overlay, read_authorities
     from node.settings import load
 
@@ -39,7 +40,9 @@ def import_(
         if overlay is not None:
             laid = Overlay(overlay)
             found = [*(a for a in laid.over(found) if a.node == home), *laid.new(home)]
-        signer = keys.log_signer if home == settings.node else keys.hosted_logs[home]
+        signer = keys.log_signer if home == settings.node else keys.hosted_logs.get(home)
+        if signer is None:
+            raise NotOurLog(f"this node has no key of the log of {home}: import on the node that hosts it")
         checkpoint = directory.publish(home, found, signer)
     finally:
         directory.close()

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+import asyncio
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Concatenate, ParamSpec, TypeVar
 
 import typer
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
+from sqlalchemy.orm import Session
 
 from node.errors import SetupError
 from node.local_store.database import Database
@@ -18,6 +21,8 @@ from node.settings import Settings, load
 Config = Annotated[
     Path, typer.Option("--config", "-c", help="The node's settings file.", envvar="IMI_CONFIG", show_default=True)
 ]
+P = ParamSpec("P")
+T = TypeVar("T")
 DEFAULT_CONFIG = Path("node.toml")
 console = Console()
 
@@ -38,8 +43,18 @@ def table(title: str, columns: Sequence[str], rows: Iterable[Sequence[object]], 
     for column in columns:
         shown.add_column(column, overflow="fold")
     for row in found:
-        shown.add_row(*(str(value) if value is not None else "" for value in row))
+        shown.add_row(*(plain(value) if value is not None else "" for value in row))
     console.print(shown)
+
+
+def plain(value: object) -> str:
+    """A value as it is: what a peer wrote must not be read as markup, nor steer the terminal."""
+    return escape("".join(c if c.isprintable() or c == "\n" else "\N{REPLACEMENT CHARACTER}" for c in str(value)))
+
+
+def look(database: Database, function: Callable[Concatenate[Session, P], T], /, *args: P.args, **kwargs: P.kwargs) -> T:
+    """Read without holding up the writer of a node that runs."""
+    return asyncio.run(database.read(function, *args, **kwargs))
 
 
 @contextmanager

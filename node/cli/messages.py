@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from node.cli.common import DEFAULT_CONFIG, Config, NoTrustListYet, console, stores, table
+from node.cli.common import DEFAULT_CONFIG, Config, NoTrustListYet, console, look, plain, stores, table
 
 messages = typer.Typer(help="Messages exchanged with other nodes.", no_args_is_help=True)
 peers_app = typer.Typer(help="Other nodes, as the trust list has them.", invoke_without_command=True)
@@ -35,7 +35,7 @@ def list_(
     from node.federation import operator
 
     with stores(config) as (_, database):
-        lines = database.run(operator.list_messages, conversation=conversation, peer=peer, limit=limit)
+        lines = look(database, operator.list_messages, conversation=conversation, peer=peer, limit=limit)
     if json:
         print(operator.as_json(lines))
         return
@@ -56,7 +56,7 @@ def show(message_id: str, config: Config = DEFAULT_CONFIG) -> None:
     from node.federation import operator
 
     with stores(config) as (_, database):
-        story = database.run(operator.show_message, message_id)
+        story = look(database, operator.show_message, message_id)
     for label, value in story.items():
         _print(label, value)
 
@@ -80,7 +80,7 @@ def export(
         kept = TrustReader(trust, from_folder(trust)).kept()
         if kept is None:
             raise NoTrustListYet("this node has read no trust list yet, so it knows no certificates to export")
-        files = database.run(operator.export_message, message_id, Peers(settings.node, kept))
+        files = look(database, operator.export_message, message_id, Peers(settings.node, kept))
     to.mkdir(parents=True)
     for name, data in files.items():
         (to / name).write_bytes(data)
@@ -95,7 +95,7 @@ def lanes(config: Config = DEFAULT_CONFIG) -> None:
     from node.federation import operator
 
     with stores(config) as (_, database):
-        rows = database.run(operator.lanes)
+        rows = look(database, operator.lanes)
     table(
         "", ("node", "waiting", "parked", "oldest", "last error"),
         [(lane.node, lane.waiting, lane.parked, lane.oldest or "", lane.last_error) for lane in rows],
@@ -147,6 +147,8 @@ def _print(label: str, value: Any) -> None:
     if isinstance(value, dict):
         console.print(f"{label}:")
         for name, item in value.items():
-            console.print(f"    {name}  {item}", highlight=False, soft_wrap=True)
+            console.print(f"    {name}  {plain(item)}", highlight=False, soft_wrap=True)
     else:
-        console.print(f"{label:>20}  {value if value not in (None, '') else '–'}", highlight=False, soft_wrap=True)
+        console.print(
+            f"{label:>20}  {plain(value) if value not in (None, '') else '–'}", highlight=False, soft_wrap=True
+        )

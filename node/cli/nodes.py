@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from node.cli.common import DEFAULT_CONFIG, Config, console
+from node.cli.common import DEFAULT_CONFIG, Config, console, plain
 from node.errors import SetupError
 from node.ids import parse_node
 
@@ -94,7 +94,7 @@ def check(config: Config = DEFAULT_CONFIG) -> None:
     findings = asyncio.run(run_checks(config))
     for finding in findings:
         mark = "[green]well[/]" if finding.well else "[bold red]FAULT[/]"
-        console.print(f"{mark:>14}  {finding.what}: {finding.says}", highlight=False)
+        console.print(f"{mark:>14}  {finding.what}: {plain(finding.says)}", highlight=False)
         if not finding.well and finding.advice:
-            console.print(f"              → {finding.advice}", highlight=False)
+            console.print(f"              → {plain(finding.advice)}", highlight=False)
     raise typer.Exit(0 if all(finding.well for finding in findings) else 1)

@@ -10,7 +10,7 @@ from typing import Annotated
 
 import typer
 
-from node.cli.common import DEFAULT_CONFIG, Config, console, stores
+from node.cli.common import DEFAULT_CONFIG, Config, console, look, stores, table
 from node.ids import parse_authority
 
 app = typer.Typer(help="Officials of this node's authorities.", no_args_is_help=True)
@@ -43,11 +43,10 @@ def show(config: Config = DEFAULT_CONFIG) -> None:
 
     **Example** `imi-node users list`
     """
-    from node.cli.common import table
     from node.local_store import users
 
     with stores(config) as (_, database):
-        rows = database.run(users.listed)
+        rows = look(database, users.listed)
     table(
         "Officials", ("login", "authority", "roles", "language", "closed"),
         [(u.login, u.authority, u.roles, u.language, u.closed_at or "") for u in rows],

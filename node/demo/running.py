@@ -9,6 +9,7 @@ from pathlib import Path
 
 import aiohttp
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
 from node import log
@@ -19,7 +20,7 @@ from node.demo.processes import NodeProcess, Processes
 from node.demo.scenarios import directory_change, intruder, node_away, one_to_many, one_to_one
 from node.demo.stage import Stage
 from node.demo.transcript import CheckFailed, Transcript
-from node.errors import Refused, Unavailable
+from node.errors import PeerError, Refused, Unavailable
 from node.ids import NodeId
 from pki.trustlist import Publisher
 
@@ -100,8 +101,9 @@ async def _play(
                     transcript.console.print(
                         f"   left out, needs {', '.join(sorted(needed))}: {scenario.TITLE}", style="dim"
                     )
-        except (CheckFailed, Unavailable, Refused) as error:
-            transcript.console.print(f"\n[bold red]{error}[/]", highlight=False)
+        except (CheckFailed, Unavailable, Refused, PeerError, aiohttp.ClientError, TimeoutError) as error:
+            told = str(error) or type(error).__name__
+            transcript.console.print(f"\n[bold red]{escape(told)}[/]", highlight=False)
             return False
     return True
 

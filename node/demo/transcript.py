@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from node.errors import ImiError
@@ -33,11 +34,11 @@ class Transcript:
 
     def tell(self, who: str, what: str) -> None:
         """One step: `who` (a node's code) did `what`."""
-        self.console.print(f"   [bold cyan]{who:>6}[/]  {what}", highlight=False)
+        self.console.print(f"   [bold cyan]{who:>6}[/]  {escape(what)}", highlight=False)
 
     def quote(self, text: str, *, mark: str = "") -> None:
         """What a user reads on the page."""
-        self.console.print(f"           “{text}” {f'[dim]{mark}[/]' if mark else ''}", highlight=False)
+        self.console.print(f"           “{escape(text)}” {f'[dim]{mark}[/]' if mark else ''}", highlight=False)
 
     def check(self, what: str, holds: bool, *, found: object = "") -> None:  # noqa: FBT001  # check("...", a == b) reads well
         """Record that `what` holds.
@@ -46,10 +47,10 @@ class Transcript:
             CheckFailed: it does not.
         """
         if not holds:
-            self.console.print(f"   [bold red]  FAIL  {what}[/]  {found}", highlight=False)
+            self.console.print(f"   [bold red]  FAIL  {escape(what)}[/]  {escape(str(found))}", highlight=False)
             raise CheckFailed(f"{what} (found: {found})" if found != "" else what)
         self.checks += 1
-        self.console.print(f"   [green]    ok  {what}[/]", highlight=False)
+        self.console.print(f"   [green]    ok  {escape(what)}[/]", highlight=False)
 
     def addresses(self, rows: list[tuple[str, str, str, str]]) -> None:
         """Where to go now: node, address, login, password."""

@@ -56,10 +56,22 @@ class LaneLine:
     last_error: str
 
 
+# Not the bytes: a list must not read what the messages carry.
+_SENT: Final = (
+    _out.c.message_id, _out.c.recipient, _out.c.conversation, _out.c.action, _out.c.posted_at, _out.c.state,
+    _out.c.attempts, _out.c.last_error, func.coalesce(func.length(_out.c.body), 0).label("size"),
+    _out.c.receipt.is_not(None).label("has_receipt"),
+)  # fmt: skip
+_GOT: Final = (
+    _in.c.message_id, _in.c.sender, _in.c.conversation, _in.c.action, _in.c.received_at, _in.c.repeats,
+    func.length(_in.c.body).label("size"),
+)  # fmt: skip
+
+
 def list_messages(session: Session, *, conversation: str = "", peer: str = "", limit: int = 100) -> list[MessageLine]:
     """Messages sent and received, newest first."""
-    sent = select(_out).order_by(_out.c.id.desc()).limit(limit)
-    got = select(_in).order_by(_in.c.id.desc()).limit(limit)
+    sent = select(*_SENT).order_by(_out.c.id.desc()).limit(limit)
+    got = select(*_GOT).order_by(_in.c.id.desc()).limit(limit)
     if conversation:
         sent, got = sent.where(_out.c.conversation == conversation), got.where(_in.c.conversation == conversation)
     if peer:
@@ -70,7 +82,11 @@ def list_messages(session: Session, *, conversation: str = "", peer: str = "", l
 
 def show_message(session: Session, message_id: str) -> dict[str, Any]:
     """The whole story of one message, without its contents. Raises UnknownMessage."""
-    row = session.execute(select(_out).where(_out.c.message_id == message_id)).first()
+    row = session.execute(
+        select(*_SENT, _out.c.next_attempt_at, _out.c.received_at, *_evidence(_out)).where(
+            _out.c.message_id == message_id
+        )
+    ).first()
     if row is not None:
         return {
             **_story(_sent_line(row)),
@@ -78,7 +94,7 @@ def show_message(session: Session, message_id: str) -> dict[str, Any]:
             "received": row.received_at,
             **_wire(row),
         }
-    row = session.execute(select(_in).where(_in.c.message_id == message_id)).first()
+    row = session.execute(select(*_GOT, *_evidence(_in)).where(_in.c.message_id == message_id)).first()
     if row is not None:
         return {**_story(_got_line(row)), "repeats": row.repeats, **_wire(row)}
     raise UnknownMessage("no message with this id was sent or received here", message_id=message_id[:200])
@@ -128,8 +144,8 @@ def _sent_line(row: Any) -> MessageLine:
         at=row.posted_at,
         state=row.state,
         attempts=row.attempts,
-        size=len(row.body or b""),
-        receipt_verified=row.receipt is not None,
+        size=row.size,
+        receipt_verified=row.has_receipt,
         last_error=row.last_error,
     )
 
@@ -144,7 +160,7 @@ def _got_line(row: Any) -> MessageLine:
         at=row.received_at,
         state="received",
         attempts=1 + row.repeats,
-        size=len(row.body),
+        size=row.size,
         receipt_verified=True,
         last_error="",
     )
@@ -152,6 +168,10 @@ def _got_line(row: Any) -> MessageLine:
 
 def _story(line: MessageLine) -> dict[str, Any]:
     return {name.replace("_", " "): getattr(line, name) for name in line.__dataclass_fields__}
+
+
+def _evidence(table: Any) -> tuple[Any, ...]:
+    return table.c.signing_certificate, table.c.receipt_certificate, table.c.signed
 
 
 def _wire(row: Any) -> dict[str, Any]:
