@@ -105,6 +105,10 @@ class Receiver:
             return self._refuse(peer, error)
         except PeerError as error:
             return self._refuse(peer, as4.NotAgreed(str(error)))
+        except Exception:  # a bug of ours in reading: refused like any other, and we hear of it
+            log.exception("message not read", peer=peer.node, size_bytes=len(body))
+            RECEIVED.labels(peer.node, "fault").inc()
+            return self._error(as4.As4Error, None)
         return await self._settle(peer, content_type, body, opened)
 
     async def _settle(self, peer: Peer, content_type: str, body: bytes, opened: _Opened) -> Answer:
