@@ -31,7 +31,7 @@ from node.federation.receiver import Receiver
 from node.federation.sender import Sender, SenderParts
 from node.federation.tls import add_anchors, server_context
 from node.federation.transport import PeerAnswered, Transport
-from node.federation.trust import NotPublished, TrustReader, from_folder, serve
+from node.federation.trust import NothingReadYet, NotPublished, TrustReader, from_folder, serve
 from node.ids import new_message_id
 from node.jobs import Job, Ticker
 from node.local_store.database import Database
@@ -57,12 +57,6 @@ class BadKeys(SetupError):
     """The node's keys cannot be used; the message says which file and what to do."""
 
     code = "setup.keys"
-
-
-class NoPeers(SetupError):
-    """The node has never read a trust list, and cannot read one now."""
-
-    code = "setup.no-trust-list-yet"
 
 
 class PortInUse(SetupError):
@@ -199,14 +193,14 @@ async def _build(settings: Settings, clock: Clock, stack: contextlib.AsyncExitSt
 
 
 async def _first_trust(reader: TrustReader, settings: Settings) -> TrustList:
-    """The list to begin with: the publisher's own, or the last one read. Raises NoPeers."""
+    """The list to begin with: the publisher's own, or the last one read. Raises NothingReadYet."""
     if settings.publish_from is not None:
         reader.fetch = from_folder(settings.publish_from)
         await asyncio.to_thread(_publisher(settings).renew)
         return await asyncio.to_thread(reader.refresh)
     kept = await asyncio.to_thread(reader.kept)
     if kept is None:
-        raise NoPeers(
+        raise NothingReadYet(
             f"{settings.data / 'trust'} holds no trust list: give the node one with `imi-node peers bootstrap --from FOLDER`"
         )
     return kept

@@ -14,7 +14,6 @@ from rich.markup import escape
 from rich.table import Table
 from sqlalchemy.orm import Session
 
-from node.errors import SetupError
 from node.local_store.database import Database
 from node.settings import Settings, load
 
@@ -25,12 +24,6 @@ P = ParamSpec("P")
 T = TypeVar("T")
 DEFAULT_CONFIG = Path("node.toml")
 console = Console()
-
-
-class NoTrustListYet(SetupError):
-    """This node has no trust list yet."""
-
-    code = "setup.no-trust-list"
 
 
 def table(title: str, columns: Sequence[str], rows: Iterable[Sequence[object]], *, empty: str) -> None:

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from node.cli.common import DEFAULT_CONFIG, Config, NoTrustListYet, console, look, plain, stores, table
+from node.cli.common import DEFAULT_CONFIG, Config, console, look, plain, stores, table
 
 messages = typer.Typer(help="Messages exchanged with other nodes.", no_args_is_help=True)
 peers_app = typer.Typer(help="Other nodes, as the trust list has them.", invoke_without_command=True)
@@ -73,13 +73,13 @@ def export(
     """
     from node.federation import operator
     from node.federation.peers import Peers
-    from node.federation.trust import TrustReader, from_folder
+    from node.federation.trust import NothingReadYet, TrustReader, from_folder
 
     with stores(config) as (settings, database):
         trust = settings.data / "trust"
         kept = TrustReader(trust, from_folder(trust)).kept()
         if kept is None:
-            raise NoTrustListYet("this node has read no trust list yet, so it knows no certificates to export")
+            raise NothingReadYet("this node has read no trust list yet, so it knows no certificates to export")
         files = look(database, operator.export_message, message_id, Peers(settings.node, kept))
     to.mkdir(parents=True)
     for name, data in files.items():

@@ -74,6 +74,12 @@ class TrustListUnavailable(Unavailable):
     code = "unavailable.trust-list"
 
 
+class NothingReadYet(SetupError):
+    """The node has never read a trust list, and needs one for this."""
+
+    code = "setup.no-trust-list-yet"
+
+
 class NoTrustList(SetupError):
     """This node has never read a trust list and has no root to begin with."""
 

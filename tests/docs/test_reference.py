@@ -20,6 +20,18 @@ ROOT = Path(__file__).parents[2]
 PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")])
 
 
+def test_no_two_errors_share_a_code():
+    all_errors()
+    waiting: list[type] = [ImiError, PkiError]
+    owners: dict[str, set[str]] = {}
+    while waiting:
+        kind = waiting.pop()
+        waiting += kind.__subclasses__()
+        if "code" in vars(kind) and kind.__module__.startswith(("node.", "pki.")):
+            owners.setdefault(kind.code, set()).add(f"{kind.__module__}.{kind.__qualname__}")
+    assert {code: names for code, names in owners.items() if len(names) > 1} == {}
+
+
 def all_errors() -> dict[str, type[Exception]]:
     for package in (node, pki):
         for module in pkgutil.walk_packages(package.__path__, f"{package.__name__}."):
