@@ -19,6 +19,7 @@ from node.casework.errors import (
     InvalidControl,
     NoAccess,
     RecipientWithoutAccess,
+    RecipientWithoutNode,
     RepeatedKeyDiffers,
     StaleForm,
     StepNotAllowed,
@@ -242,6 +243,10 @@ def _check_recipients(tools: Tools, procedure: Procedure, offer: Offer, name: st
         if not access or (wanted and not access & {wanted, COORDINATOR}):
             raise RecipientWithoutAccess(
                 "an authority named here does not take part in this procedure", control=name, authority=authority[:60]
+            )
+        if tools.has_no_door(AuthorityId(authority)):
+            raise RecipientWithoutNode(
+                "the State of an authority named here has no node yet", control=name, authority=authority[:60]
             )
 
 

@@ -51,6 +51,12 @@ class RecipientWithoutAccess(Refused):
     code = "refused.recipient-without-access"
 
 
+class RecipientWithoutNode(Refused):
+    """The State of an authority named as recipient has no node yet: its authorities are listed, but cannot be reached."""
+
+    code = "refused.recipient-without-node"
+
+
 class UnknownProcedure(Refused):
     """The catalogue has no such procedure, or not in that version."""
 

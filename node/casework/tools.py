@@ -74,6 +74,16 @@ class Tools:
         except ImiError:
             return None
 
+    def has_no_door(self, authority: AuthorityId) -> bool:
+        """Whether its State is only hosted in the directory: nothing could ever be delivered to it."""
+        node = self.home(authority)
+        if node is None or node == self.node:
+            return False
+        try:
+            return self.peers.get(node).url is None
+        except ImiError:
+            return False  # not listed now: what is sent waits for it
+
     def is_ours(self, authority: AuthorityId) -> bool:
         return self.home(authority) == self.node
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 
 import pytest
 from casework_federation import REQUEST, request_content, request_control, text
 
-from node.casework.errors import StepNotAllowed, UnknownCase
+from node.casework.errors import RecipientWithoutNode, StepNotAllowed, UnknownCase
 from node.casework.views import DraftContent
 
 
@@ -221,3 +222,12 @@ async def test_a_third_authority_sees_nothing(federation):
         with pytest.raises(UnknownCase):
             await world[node].case(authority, number)
     assert {carried.recipient for carried in world.carried} == {"EE", "FR"}
+
+
+async def test_an_authority_whose_state_has_no_node_cannot_be_asked(federation):
+    estonia = federation("EE", "FR")["EE"]
+    peers = estonia.casework.tools.peers
+    nodes = {name: replace(peer, url=None) if name == "FR" else peer for name, peer in peers.trust.nodes.items()}
+    peers.replace(replace(peers.trust, nodes=nodes))
+    with pytest.raises(RecipientWithoutNode):
+        await estonia.open("EE:school", REQUEST, "send", request_control(), request_content())
