@@ -70,7 +70,7 @@ async def prepare(folder: Path, places: Sequence[NodePlace], progress: Progress)
     with ThreadPoolExecutor(2) as pool:
         loop = asyncio.get_running_loop()
         await asyncio.gather(*(loop.run_in_executor(pool, _make_node, founding, place) for place in places))
-        progress.update(steps, advance=1, description="authorities of 23 countries")
+        progress.update(steps, advance=1, description="authorities of 22 States and the Union")
         await asyncio.gather(
             *(loop.run_in_executor(pool, _load_authorities, founding, place, authorities, hosted) for place in places)
         )
