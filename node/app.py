@@ -7,6 +7,7 @@ import contextlib
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
 from functools import partial
+from pathlib import Path
 from typing import Any, Final
 
 import structlog
@@ -259,6 +260,7 @@ async def _open_doors(node: Node, stack: contextlib.AsyncExitStack) -> None:
     door = listener.application(
         peers=node.peers,
         receiver=node.receiver,
+        spool=_spool(node),
         serve_trust=_serve_trust(node),
         routes=node.sync.routes(),
         on_contact=node.sender.wake,
@@ -279,6 +281,12 @@ def _door_parts(node: Node) -> dict[str, Any]:
         "texts": node.texts,
         "clock": node.clock,
     }
+
+
+def _spool(node: Node) -> Path:
+    folder = node.settings.data / "spool"
+    folder.mkdir(mode=0o700, exist_ok=True)
+    return folder
 
 
 def _serve_trust(node: Node) -> Callable[[str], bytes | None]:

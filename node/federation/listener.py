@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import mmap
+import tempfile
 from collections.abc import Awaitable, Callable
-from typing import Final
+from pathlib import Path
+from typing import IO, Final
 
 import structlog
 from aiohttp import web
@@ -19,6 +23,7 @@ from node.federation.tls import CheckedContext
 from node.ids import NodeId
 
 BODY_SECONDS: Final = 120.0
+SPOOL_OVER: Final = 64 * 1024
 PEER: Final = web.RequestKey("peer", Peer)
 TRUST_PATH: Final = "/imi/v1/trust/"
 
@@ -32,6 +37,7 @@ def application(
     *,
     peers: Peers,
     receiver: Receiver,
+    spool: Path,
     serve_trust: Callable[[str], bytes | None],
     routes: web.RouteTableDef,
     on_contact: Callable[[NodeId], None],
@@ -39,13 +45,14 @@ def application(
     """The routes of the federation door.
 
     Args:
+        spool: folder for bodies above 64 KiB while they are read.
         serve_trust: the bytes of a path of the trust list's repository, for mirrors.
         routes: other layers' routes; their handlers find the peer in `request[PEER]`.
         on_contact: told of each peer that speaks to us: its lane need not wait any longer.
     """
 
     async def receive(request: web.Request) -> web.Response:
-        body = await _body(request)
+        body = await _body(request, spool)
         answer = await receiver.receive(request[PEER], request.headers.get("Content-Type", ""), body)
         return web.Response(body=answer.body, headers={"Content-Type": answer.content_type})
 
@@ -86,17 +93,43 @@ def _certificate(request: web.Request) -> bytes:
     return (tls.getpeercert(binary_form=True) if tls is not None else None) or b""
 
 
-async def _body(request: web.Request) -> bytes:
-    """The whole body, refused before reading where its announced length is too large."""
+async def _body(request: web.Request, spool: Path) -> bytes | mmap.mmap:
+    """The whole body, refused before reading where its announced length is too large; a large one lies on disk."""
     if (request.content_length or 0) > LIMITS.entity:
-        REFUSED.labels("too large").inc()
-        raise web.HTTPRequestEntityTooLarge(max_size=LIMITS.entity, actual_size=request.content_length or 0)
+        raise _too_large(request.content_length or 0)
     try:
         async with asyncio.timeout(BODY_SECONDS):
-            return await request.read()
+            return await _read(request, spool)
     except TimeoutError:
         REFUSED.labels("too slow").inc()
         raise web.HTTPRequestTimeout(text="the body took too long") from None
+
+
+async def _read(request: web.Request, spool: Path) -> bytes | mmap.mmap:
+    """Up to 64 KiB in memory; more in a file without a name, which is gone with the process."""
+    size, small = 0, bytearray()
+    with contextlib.ExitStack() as stack:
+        file: IO[bytes] | None = None
+        async for chunk in request.content.iter_chunked(64 * 1024):
+            size += len(chunk)
+            if size > LIMITS.entity:
+                raise _too_large(size)
+            if file is None and size > SPOOL_OVER:
+                file = stack.enter_context(tempfile.TemporaryFile(dir=spool))
+                file.write(small)
+            if file is None:
+                small += chunk
+            else:
+                await asyncio.to_thread(file.write, chunk)
+        if file is None:
+            return bytes(small)
+        file.flush()
+        return mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+
+
+def _too_large(size: int) -> web.HTTPRequestEntityTooLarge:
+    REFUSED.labels("too large").inc()
+    return web.HTTPRequestEntityTooLarge(max_size=LIMITS.entity, actual_size=size)
 
 
 async def start(app: web.Application, context: CheckedContext, *, host: str, port: int) -> web.AppRunner:

@@ -11,6 +11,7 @@ Nothing is answered with a receipt before it is stored; a crash after line 9 lea
 from __future__ import annotations
 
 import asyncio
+import mmap
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -55,6 +56,7 @@ class Inbound:
     received_at: datetime
 
 
+Body = bytes | mmap.mmap  # a large one lies in the spool
 Deliver = Callable[[Session, Inbound], None]
 
 
@@ -97,7 +99,7 @@ class Receiver:
         assert keys.signer.certificate is not None
         self._own = keys.signer.certificate.public_bytes(Encoding.DER)
 
-    async def receive(self, peer: Peer, content_type: str, body: bytes) -> Answer:
+    async def receive(self, peer: Peer, content_type: str, body: Body) -> Answer:
         """Judge, store and answer one message; `peer` is who is connected, as TLS and the trust list say."""
         try:
             opened = await self._open_in_turn(peer, content_type, body)
@@ -111,7 +113,7 @@ class Receiver:
             return self._error(as4.As4Error, None)
         return await self._settle(peer, content_type, body, opened)
 
-    async def _settle(self, peer: Peer, content_type: str, body: bytes, opened: _Opened) -> Answer:
+    async def _settle(self, peer: Peer, content_type: str, body: Body, opened: _Opened) -> Answer:
         header = opened.decrypted.header
         try:
             stored = await self._database.read(_known, peer.node, header.message_id)
@@ -133,12 +135,12 @@ class Receiver:
         log.info("message received", peer=peer.node, message_id=header.message_id, action=header.action)
         return _receipt(receipt)
 
-    async def _open_in_turn(self, peer: Peer, content_type: str, body: bytes) -> _Opened:
+    async def _open_in_turn(self, peer: Peer, content_type: str, body: Body) -> _Opened:
         if len(body) > _BIG:
             return await asyncio.to_thread(self._open, peer, content_type, body)
         return self._open(peer, content_type, body)
 
-    def _open(self, peer: Peer, content_type: str, body: bytes) -> _Opened:
+    def _open(self, peer: Peer, content_type: str, body: Body) -> _Opened:
         """Checks 1 to 6, and the receipt that would answer. Raises As4Error or PeerError."""
         package = as4.unpack(content_type, body, LIMITS)
         header = as4.parse_soap(package, LIMITS)
@@ -160,7 +162,7 @@ class Receiver:
         )
 
     async def _store(
-        self, peer: Peer, content_type: str, body: bytes, opened: _Opened, message: as4.UserMessage
+        self, peer: Peer, content_type: str, body: Body, opened: _Opened, message: as4.UserMessage
     ) -> bytes:
         """Line 9: all or nothing; the receipt to answer with."""
         inbound = Inbound(
@@ -175,7 +177,7 @@ class Receiver:
         return await self._database.transact(self._store_and_deliver, inbound, content_type, body, opened)
 
     def _store_and_deliver(
-        self, session: Session, inbound: Inbound, content_type: str, body: bytes, opened: _Opened
+        self, session: Session, inbound: Inbound, content_type: str, body: Body, opened: _Opened
     ) -> bytes:
         known = _known(session, inbound.sender, inbound.message_id)
         if known is not None:  # two attempts crossed
@@ -190,7 +192,7 @@ class Receiver:
                 received_at=inbound.received_at,
                 signed=as4.dump_references(opened.decrypted.references),
                 content_type=content_type,
-                body=body,
+                body=body[:],
                 signing_certificate=opened.certificate,
                 receipt=opened.receipt,
                 receipt_certificate=self._own,

@@ -124,7 +124,7 @@ class SmallNode:
         transport = Transport(keys, self.peers)
         self.parts = SenderParts(
             database=self.database, clock=self.clock, peers=self.peers, keys=keys, transport=transport,
-            open_file=lambda _s, reference: reference.encode() * 1000,
+            open_file=lambda _s, reference: reference.encode() * 2,
             undeliverable=lambda _s, waiting: self.told.append(waiting.message_id),
             crash_at=self.crash_at,
         )  # fmt: skip
@@ -139,6 +139,7 @@ class SmallNode:
         )
         app = listener.application(
             peers=self.peers, receiver=self.receiver,
+            spool=home,
             serve_trust=lambda path: serve(home / "trust" / "repository", path),
             routes=web.RouteTableDef(), on_contact=self.sender.wake,
         )  # fmt: skip

@@ -216,3 +216,27 @@ async def test_rubbish_from_a_known_peer_is_answered_with_an_error_and_leaves_no
         assert await france.arrived() == []
         await estonia.post("FR", "after")
         await until(lambda: _all_received(estonia, 1))
+
+
+async def test_a_large_message_passes_by_the_spool_and_leaves_nothing_there(folder):
+    async with pair(folder) as (estonia, france):
+        large = "x" * 300_000
+        await estonia.post("FR", large[:100], order="small", prefix="s-")
+        await estonia.database.transact(_post_large, estonia, large)
+        await until(lambda: _has_state(estonia, "large", "received"))
+        assert large in await france.arrived()
+        row = await france.database.read(
+            lambda s: s.execute(select(InboxRow).where(InboxRow.conversation == "large")).scalar_one()
+        )
+        assert len(row.body) > 64 * 1024  # what came is not compressible below the spool's limit
+        assert not [path for path in (folder / "FR").iterdir() if path.name.startswith("tmp")]
+
+
+def _post_large(session, node, large):
+    import secrets
+
+    reference = outbox.OutFile(name="a" * 64, mime="application/octet-stream", reference=secrets.token_hex(40_000))
+    outbox.post(
+        session, message_id="large@ee.imi.node", recipient=NodeId("FR"), order="large", conversation="large",
+        action="events", content=large.encode(), files=[reference], at=node.clock.now(),
+    )  # fmt: skip
