@@ -56,12 +56,15 @@ async def _run(folder: Path) -> list[dict[str, Any]]:
         seconds = time.perf_counter() - began
         used = {node: _cpu(process.pid or 0) - cpu[node] for node, process in nodes.items()}
         page = await _page_times(romania)
+    waits = _waits(folder)
     sent, answered = (after - was for after, was in zip(_messages(folder), before, strict=True))
     return [
         {"what": "case messages between two nodes, both ways", "value": (sent + answered) / seconds, "unit": "1/s",
          "note": f"{sent} requests over REST, {answered} events back, in {seconds:.0f} s"},
         {"what": "CPU a message, answering side", "value": used[NodeId("RO")] / (sent + answered) * 1000, "unit": "ms", "goal": "< 2"},
         {"what": "CPU a message, opening side with REST", "value": used[NodeId("FR")] / (sent + answered) * 1000, "unit": "ms"},
+        {"what": "posted to receipt stored, p50", "value": statistics.median(waits), "unit": "ms", "note": "at this load"},
+        {"what": "posted to receipt stored, p99", "value": statistics.quantiles(waits, n=100)[98], "unit": "ms"},
         {"what": "open a request over REST, p50", "value": statistics.median(times) * 1000, "unit": "ms", "note": f"{AT_ONCE} at once"},
         {"what": "open a request over REST, p99", "value": statistics.quantiles(times, n=100)[98] * 1000, "unit": "ms"},
         {"what": "read a case over REST, p95", "value": statistics.quantiles(page, n=20)[18] * 1000, "unit": "ms", "goal": "< 20"},
@@ -119,6 +122,19 @@ def _count(folder: Path, node: str, where: str) -> int:
         found = connection.execute(f"SELECT count(*) FROM outbox WHERE {where}").fetchone()[0]
     connection.close()
     return int(found)
+
+
+def _waits(folder: Path) -> list[float]:
+    """Milliseconds from posting to the stored receipt, of the opening side's messages; both stores are durable."""
+    found: list[float] = []
+    for node in ("FR", "RO"):
+        path = folder / "nodes" / node / "node.db"
+        with sqlite3.connect(f"file:{path}?mode=ro", uri=True, timeout=20) as connection:
+            assert connection.execute("PRAGMA journal_mode").fetchone()[0] == "wal"
+            query = "SELECT (julianday(received_at) - julianday(posted_at)) * 86400000.0 FROM outbox"
+            found += [row[0] for row in connection.execute(query)] if node == "FR" else []
+        connection.close()
+    return found
 
 
 def _cpu(pid: int) -> float:
