@@ -424,6 +424,7 @@ class Casework:
 
     def _sweep(self, session: Session) -> list[str]:
         arriving.retry_held(self.tools, session)
+        drafts.forget_blocked(session, self.tools.clock.now())
         for case in cases.cases_to_delete(session, self.tools.clock.now()):
             cases.erase_case(session, case)
             files.drop_all(session, case)

@@ -16,8 +16,8 @@ from node.domain.fold import View, readable, received_by
 from node.domain.forms import documents
 from node.domain.procedures import ANSWERS, COMMENTS
 from node.domain.steps import receipt
-from node.ids import AuthorityId, CaseNumber, NodeId
-from node.local_store import cases, drafts, files
+from node.ids import AuthorityId, NodeId
+from node.local_store import cases, files
 from node.local_store.cases import Running, Standing, StoredEvent
 
 log = structlog.get_logger()
@@ -125,8 +125,6 @@ def _update_row(case: Case) -> None:
         # Two steps of one author with one number: its node was restored from a backup and went on.
         log.critical("a lane is forked", case_id=case.id, lane=lane, seq=seq)
     case.session.flush()
-    if row.final and row.number:
-        drafts.forget_case(case.session, CaseNumber(row.number))
 
 
 def _update_lists(case: Case) -> None:

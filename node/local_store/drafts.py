@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from sqlalchemy import LargeBinary, delete, select
+from sqlalchemy import LargeBinary, delete, or_, select
 from sqlalchemy.orm import Mapped, Session, mapped_column
 
 from node.ids import AuthorityId, CaseNumber
+from node.local_store.cases import CaseRow
 from node.local_store.tables import Base
 
 
@@ -50,6 +51,9 @@ def forget(session: Session, authority: AuthorityId, number: CaseNumber, step: s
     )
 
 
-def forget_case(session: Session, number: CaseNumber) -> None:
-    """Forget every authority's drafts within a case."""
-    session.execute(delete(DraftRow).where(DraftRow.number == number))
+def forget_blocked(session: Session, at: datetime) -> None:
+    """Forget drafts within cases whose personal data is out of reach by now; closure alone keeps what was typed."""
+    over = select(CaseRow.number).where(
+        or_(CaseRow.block_at <= at, CaseRow.delete_at <= at), CaseRow.number.is_not(None)
+    )
+    session.execute(delete(DraftRow).where(DraftRow.number.in_(over)))

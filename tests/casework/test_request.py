@@ -231,3 +231,22 @@ async def test_an_authority_whose_state_has_no_node_cannot_be_asked(federation):
     peers.replace(replace(peers.trust, nodes=nodes))
     with pytest.raises(RecipientWithoutNode):
         await estonia.open("EE:school", REQUEST, "send", request_control(), request_content())
+
+
+async def test_a_half_written_answer_outlives_the_closure_and_goes_with_the_blocking(federation):
+    world = federation("EE", "FR")
+    estonia, france = world["EE"], world["FR"]
+    number = await estonia.open("EE:school", REQUEST, "send", request_control(), request_content())
+    world.exchange()
+    await france.step("FR:school", number, "accept", {"date": "2026-12-15"})
+    official = france.official("FR:school")
+    begun = DraftContent(content={"answers": {"Q2": {"cannot-say": text("Commencé.", "fr")}}})
+    await france.casework.save_draft(official, number, begun, step="answer")
+    world.exchange()
+    await estonia.step("EE:school", number, "withdraw")
+    world.exchange()
+    assert (await france.case("FR:school", number)).final
+    assert [item.step for item in await france.casework.drafts(official)] == ["answer"]
+    world.clock.advance(days=190)
+    await france.casework.sweep()
+    assert not await france.casework.drafts(official)
