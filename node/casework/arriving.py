@@ -63,6 +63,7 @@ def _refuse(session: Session, inbound: Inbound, code: str) -> None:
 
 
 def _take_in(tools: Tools, session: Session, inbound: Inbound, message: Payload) -> None:
+    row = cases.find(session, message.case)  # held here: the door asks for it again
     new = [signed for signed in message.events if not cases.is_held(session, signed.event.id)]
     judged = [(signed, door.judge(tools, session, signed)) for signed in new]
     for signed, verdict in judged:
@@ -70,11 +71,11 @@ def _take_in(tools: Tools, session: Session, inbound: Inbound, message: Payload)
             log.warning("event refused", peer=inbound.sender, event_id=signed.event.id, reason=verdict.refused)
             EVENTS.labels("refused").inc()
     taken = [(signed, verdict.held) for signed, verdict in judged if not verdict.refused]
-    if not taken and cases.find(session, message.case) is None:
+    if not taken and row is None:
         # Nothing of an unknown case may stay: parts without a case would be nobody's.
         _refuse(session, inbound, "peer.nothing-acceptable")
         return
-    row = cases.find(session, message.case) or new_row(tools, session, message.case, at=inbound.received_at)
+    row = row or new_row(tools, session, message.case, at=inbound.received_at)
     if row.key is None:
         return  # erased at the end of its time: a late repeat brings nothing back
     for signed, held in taken:

@@ -70,8 +70,7 @@ def _never(tools: Tools, session: Session, event: Event, signer: NodeId) -> str:
         number = event.opening.number
         if not number.startswith(f"{signer}-") or "." in number:
             return "number"
-        other = cases.find_by_number(session, number)
-        if other is not None and other.case_id != event.case_id:
+        if cases.case_of_number(session, number) not in (None, event.case_id):
             return "number"
     return ""
 

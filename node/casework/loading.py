@@ -13,7 +13,7 @@ from sqlalchemy.orm import Session
 from node.casework.errors import CaseErased
 from node.casework.tools import Tools
 from node.domain.events import Event, Part, canonical
-from node.domain.fold import View, fold, parties
+from node.domain.fold import Folding, View
 from node.domain.procedures import Procedure
 from node.ids import AuthorityId, CaseId, EventId, State, state_of
 from node.local_store import cases
@@ -23,6 +23,7 @@ from node.local_store.vault import new_key, seal, unseal
 PartKey = tuple[EventId, str]  # event and audience
 
 _NEVER_FOLDED: Final = ""
+_Scopes = tuple[bool, AuthorityId | None]  # whether the State's events are in it, and whose own
 
 
 @dataclass(slots=True, eq=False)
@@ -34,9 +35,13 @@ class Case:
     row: CaseRow
     procedure: Procedure
     stored: list[StoredEvent]
-    _views: dict[tuple[bool, AuthorityId | None], View] = field(default_factory=dict)
-    _everyone: Mapping[AuthorityId, frozenset[AuthorityId]] | None = None
     _parts: dict[PartKey, SealedPart] | None = None
+    _foldings: dict[_Scopes, Folding] = field(default_factory=dict)
+    _views: dict[_Scopes, View] = field(default_factory=dict)
+    _everyone: Mapping[AuthorityId, frozenset[AuthorityId]] | None = None
+    _events: list[Event] | None = None
+    _scopes: frozenset[str] = frozenset()
+    _opened: dict[PartKey, Part] = field(default_factory=dict)
     _key: bytes | None = None
 
     @property
@@ -56,40 +61,50 @@ class Case:
 
     def events(self) -> list[Event]:
         """The events that passed the door."""
-        return [stored.signed.event for stored in self.stored if not stored.door]
+        if self._events is None:
+            self._events = [stored.signed.event for stored in self.stored if not stored.door]
+            self._scopes = frozenset(event.scope for event in self._events)
+        return self._events
 
     def view(self, own: AuthorityId | None = None) -> View:
         """What this State sees, and with `own` what this authority keeps to itself."""
-        return self._fold(inside=True, own=own)
+        return self._view(self._scopes_of(inside=True, own=own))
 
     def shared(self) -> View:
         """What every party's node sees."""
-        return self._fold(inside=False, own=None)
+        return self._view(self._scopes_of(inside=False, own=None))
 
-    def _fold(self, *, inside: bool, own: AuthorityId | None) -> View:
-        scopes = {event.scope for event in self.events()}
-        inside, own = inside and "state" in scopes, own if "authority" in scopes else None
-        key = (inside, own)
-        if key not in self._views:
+    def _scopes_of(self, *, inside: bool, own: AuthorityId | None) -> _Scopes:
+        """What a fold must tell apart: most cases hold events of scope `case` alone, and one fold serves all."""
+        self.events()
+        return inside and "state" in self._scopes, own if "authority" in self._scopes else None
+
+    def _view(self, scopes: _Scopes) -> View:
+        if scopes not in self._views:
+            self._views[scopes] = self._fold(scopes).view()
+        return self._views[scopes]
+
+    def _fold(self, scopes: _Scopes) -> Folding:
+        if scopes not in self._foldings:
+            inside, own = scopes
             state = self.our_state if inside else None
-            self._views[key] = fold(
+            self._foldings[scopes] = Folding(
                 self.procedure, self.events(), self.tools.catalogue.calendars, inside=state, own=own
             )
-        return self._views[key]
+        return self._foldings[scopes]
 
     def parties(self) -> Mapping[AuthorityId, frozenset[AuthorityId]]:
         """Everyone who is or was a party, as far as this State sees, and who named them."""
         if self._everyone is None:
-            self._everyone = parties(
-                self.procedure, self.events(), self.tools.catalogue.calendars, inside=self.our_state
-            )
+            self._everyone = self._fold(self._scopes_of(inside=True, own=None)).parties()
         return self._everyone
 
     def add(self, stored: StoredEvent, *, user: int | None = None) -> None:
         cases.add_event(self.session, stored, user=user)
         self.stored.append(stored)
+        self._foldings.clear()
         self._views.clear()
-        self._everyone = None
+        self._everyone = self._events = None
 
     def sealed_parts(self) -> dict[PartKey, SealedPart]:
         if self._parts is None:
@@ -101,7 +116,9 @@ class Case:
         sealed = self.sealed_parts().get((event, audience))
         if sealed is None or sealed.sealed is None or not sealed.checked:
             return None
-        return open_part(self.key, sealed)
+        if (event, audience) not in self._opened:
+            self._opened[event, audience] = open_part(self.key, sealed)
+        return self._opened[event, audience]
 
     def keep_part(self, event: EventId, audience: str, part: Part, *, at: datetime) -> None:
         """Seal and store a part of our own step."""

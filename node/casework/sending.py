@@ -200,10 +200,10 @@ def _post(
 
 def _files(case: Case, node: NodeId, parts: Iterable[SentPart], sent: set[tuple[NodeId, str]]) -> dict[str, str]:
     """SHA-256 -> media type of the files these parts name that are here and were not sent there yet."""
-    here = files.digests_in_case(case.session, case.id)
+    named = [document for part in parts for document in documents(part.part.content)]
+    here = files.digests_in_case(case.session, case.id) if named else frozenset[str]()
     return {
         str(document["sha256"]): str(document.get("type", "application/octet-stream"))
-        for part in parts
-        for document in documents(part.part.content)
+        for document in named
         if document["sha256"] in here and (node, f"file:{document['sha256']}") not in sent
     }

@@ -21,7 +21,7 @@ from node.domain.procedures import Procedure, Step
 from node.domain.view import View, admissions, named, word_value
 from node.ids import AuthorityId, CaseId, EventId, State
 
-__all__ = ["View", "fold", "parties", "readable", "received_by", "refusal"]
+__all__ = ["Folding", "View", "fold", "parties", "readable", "received_by", "refusal"]
 
 _RANK: Final = {"wins": 0, "": 1, "yields": 2}
 _FORK: Final = 3  # a move whose author used its `seq` for another that follows the same move comes after all others
@@ -42,7 +42,7 @@ def fold(
         inside: takes the events of scope `state` of this State's authorities too.
         own: takes the events of scope `authority` of this authority too (they never leave it).
     """
-    return _Folding(procedure, events, calendars, inside=inside, own=own).view()
+    return Folding(procedure, events, calendars, inside=inside, own=own).view()
 
 
 def parties(
@@ -52,12 +52,7 @@ def parties(
 
     Only allowed events are read, or a forged one could hand the case to an outsider.
     """
-    folding = _Folding(procedure, events, calendars, inside=inside, own=None)
-    by: dict[AuthorityId, set[AuthorityId]] = {}
-    for event, variables in folding.allowed():
-        for authority in _names(procedure, event, variables):
-            by.setdefault(authority, set()).add(event.author)
-    return {authority: frozenset(authors) for authority, authors in by.items()}
+    return Folding(procedure, events, calendars, inside=inside).parties()
 
 
 def readable(
@@ -138,8 +133,8 @@ class _Tip:
             left += tip.children
 
 
-class _Folding:
-    """One fold: events taken once, judged in the order of their instants."""
+class Folding:
+    """One fold: events taken once, judged in the order of their instants; asked for the view, the parties, or both."""
 
     def __init__(
         self,
@@ -147,8 +142,8 @@ class _Folding:
         events: Iterable[Event],
         calendars: Calendars,
         *,
-        inside: State | None,
-        own: AuthorityId | None,
+        inside: State | None = None,
+        own: AuthorityId | None = None,
     ) -> None:
         self.procedure, self.calendars = procedure, calendars
         once = {e.id: e for e in events if _is_ours(e, inside, own)}
@@ -228,7 +223,16 @@ class _Folding:
             for event in tip.lanes:
                 yield event, tip.variables
 
+    def parties(self) -> Mapping[AuthorityId, frozenset[AuthorityId]]:
+        """See the function `parties`."""
+        by: dict[AuthorityId, set[AuthorityId]] = {}
+        for event, variables in self.allowed():
+            for authority in _names(self.procedure, event, variables):
+                by.setdefault(authority, set()).add(event.author)
+        return {authority: frozenset(authors) for authority, authors in by.items()}
+
     def view(self) -> View:
+        """See the function `fold`."""
         tip, superseded = self._choose()
         lanes = tuple(event for passed in tip.path() for event in sorted(passed.lanes, key=lambda e: (e.at, e.id)))
         final = bool(tip.moves) and self.procedure.states[tip.state].final

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, fields
 from datetime import datetime
-from typing import Final
+from typing import Any, Final
 
 from sqlalchemy import ForeignKey, Index, LargeBinary, bindparam, delete, func, select, update
 from sqlalchemy.dialects.sqlite import insert
@@ -238,8 +238,16 @@ _MARK_SENT: Final = insert(SentRow)
 _OUTGOING: Final = insert(OutgoingRow)
 _FORGET_STANDINGS: Final = delete(StandingRow).where(StandingRow.__table__.c.case_id == bindparam("case"))
 _ADD_STANDING: Final = insert(StandingRow)
+_STANDINGS: Final = select(*(StandingRow.__table__.c[field.name] for field in fields(Standing))).where(
+    StandingRow.__table__.c.case_id == bindparam("case")
+)
 _FORGET_DEADLINES: Final = delete(DeadlineRow).where(DeadlineRow.__table__.c.case_id == bindparam("case"))
 _ADD_DEADLINE: Final = insert(DeadlineRow)
+_DEADLINES: Final = select(*(DeadlineRow.__table__.c[field.name] for field in fields(Running))).where(
+    DeadlineRow.__table__.c.case_id == bindparam("case")
+)
+_BY_NUMBER: Final = select(CaseRow).where(CaseRow.number == bindparam("number"))
+_CASE_OF_NUMBER: Final = select(CaseRow.__table__.c.case_id).where(CaseRow.__table__.c.number == bindparam("number"))
 
 
 def find(session: Session, case: CaseId) -> CaseRow | None:
@@ -247,7 +255,13 @@ def find(session: Session, case: CaseId) -> CaseRow | None:
 
 
 def find_by_number(session: Session, number: CaseNumber) -> CaseRow | None:
-    return session.scalar(select(CaseRow).where(CaseRow.number == number))
+    return session.scalar(_BY_NUMBER, {"number": number})
+
+
+def case_of_number(session: Session, number: CaseNumber) -> CaseId | None:
+    """The id of the case that has a number, without the case."""
+    case = session.connection().execute(_CASE_OF_NUMBER, {"number": number}).scalar()
+    return CaseId(case) if case else None
 
 
 def draw_number(session: Session, node: NodeId, year: int) -> CaseNumber:
@@ -401,17 +415,26 @@ def unmark_sent(session: Session, case: CaseId, node: NodeId, items: Iterable[st
 
 
 def replace_standings(session: Session, case: CaseId, rows: Sequence[Standing]) -> None:
-    connection = session.connection()
-    connection.execute(_FORGET_STANDINGS, {"case": case})
-    if rows:
-        connection.execute(_ADD_STANDING, [asdict(row) for row in rows])
+    _replace(session, case, rows, held=_STANDINGS, forget=_FORGET_STANDINGS, add=_ADD_STANDING)
 
 
 def replace_deadlines(session: Session, case: CaseId, rows: Sequence[Running]) -> None:
+    _replace(session, case, rows, held=_DEADLINES, forget=_FORGET_DEADLINES, add=_ADD_DEADLINE)
+
+
+def _replace(
+    session: Session, case: CaseId, rows: Sequence[Standing | Running], *, held: Any, forget: Any, add: Any
+) -> None:
+    """Write a case's rows anew if they changed: most receipts change none."""
     connection = session.connection()
-    connection.execute(_FORGET_DEADLINES, {"case": case})
-    if rows:
-        connection.execute(_ADD_DEADLINE, [asdict(row) for row in rows])
+    values = [{field.name: getattr(row, field.name) for field in fields(row)} for row in rows]
+    before = {tuple(row) for row in connection.execute(held, {"case": case})}
+    if before == {tuple(row.values()) for row in values}:
+        return
+    if before:
+        connection.execute(forget, {"case": case})
+    if values:
+        connection.execute(add, values)
 
 
 def standings(
