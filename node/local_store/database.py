@@ -205,9 +205,13 @@ def _attempt(connection: Connection, unit: _Unit, info: dict[str, Any]) -> None:
             session.commit()
             unit.callbacks = session.info.get(_AFTER_COMMIT, [])
     except Exception as error:  # the caller's exception is the caller's: handed over with its future
-        if _is_full(error):  # SQLite has rolled the whole transaction back: the group fails
+        if _is_full(error) or not _is_in_transaction(connection):  # SQLite rolled all of it back: the group fails
             raise
         unit.failure = error
+
+
+def _is_in_transaction(connection: Connection) -> bool:
+    return bool(getattr(connection.connection.dbapi_connection, "in_transaction", False))
 
 
 def _tell(unit: _Unit) -> None:

@@ -9,6 +9,7 @@ from urllib.parse import quote, urlsplit
 
 import structlog
 from aiohttp import hdrs, web
+from aiohttp.http_exceptions import HttpProcessingError
 
 from node.casework.errors import SessionExpired
 from node.casework.users import SignedIn
@@ -120,7 +121,10 @@ async def _check_token(request: web.Request) -> None:
     """A form carries the token of the session it was shown to; browsers also say where a request comes from."""
     if request.headers.get("Sec-Fetch-Site", "same-origin") not in {"same-origin", "none"}:
         raise MissingCsrf("the form was sent from another site")
-    given = (await request.post()).get("csrf", "")
+    try:
+        given = (await request.post()).get("csrf", "")
+    except (ValueError, LookupError, AssertionError, HttpProcessingError) as error:
+        raise web.HTTPBadRequest from error  # no form: unknown or wrong charset, broken multipart
     if request[NEW_COOKIE] or not isinstance(given, str) or not hmac.compare_digest(given.encode(), _token(request)):
         raise MissingCsrf("the form lacks the token of this session")
 

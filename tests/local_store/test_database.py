@@ -170,3 +170,21 @@ def test_a_naive_instant_is_refused():
         column.process_bind_param(datetime(2026, 1, 1), None)  # noqa: DTZ001  # the fault itself
     at = datetime(2026, 1, 1, tzinfo=UTC)
     assert column.process_result_value(column.process_bind_param(at, None), None) == at
+
+
+async def test_a_lost_transaction_fails_the_whole_group(database):
+    def lose(session: Session) -> None:
+        session.connection().connection.dbapi_connection.rollback()
+        raise ValueError("lost")
+
+    gate = threading.Event()
+    blocker = asyncio.create_task(database.transact(lambda _: gate.wait(5)))
+    await asyncio.sleep(0.05)
+    first = asyncio.create_task(database.transact(put, 1))
+    second = asyncio.create_task(database.transact(lose))
+    await asyncio.sleep(0.05)
+    gate.set()
+    outcomes = await asyncio.gather(first, second, blocker, return_exceptions=True)
+    assert all(isinstance(outcome, Exception) for outcome in outcomes[:2])
+    assert await database.read(values) == []
+    assert await database.transact(put, 2) == 2

@@ -145,3 +145,19 @@ async def test_the_token_changes_with_the_session(open_browser: Any) -> None:
 )
 def test_a_way_back_never_leads_elsewhere(path: str) -> None:
     assert safe_path(path) == "/work"
+
+
+@pytest.mark.parametrize(
+    ("kind", "body"),
+    [
+        ("application/x-www-form-urlencoded; charset=nonsense", b"csrf=x"),
+        ("application/x-www-form-urlencoded", b"csrf=\xff\xfe%ff"),
+        ("multipart/form-data", b"no boundary"),
+        ("multipart/form-data; boundary=x", b"--x\r\nbroken"),
+        ("multipart/form-data; boundary=x", b"--y--"),
+    ],
+)
+async def test_a_malformed_form_is_refused_and_no_fault_of_ours(open_browser: Any, kind: str, body: bytes) -> None:
+    browser = await open_browser()
+    async with browser.client.post("/sign-in", data=body, headers={"Content-Type": kind}) as answer:
+        assert answer.status in {400, 403}
