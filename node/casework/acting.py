@@ -43,7 +43,7 @@ from node.domain.steps import Composed, Offer, compose, offered
 from node.ids import AuthorityId, CaseId, CaseNumber
 from node.local_store import audit, cases, files
 from node.local_store.audit import AuditEntry
-from node.local_store.cases import OnceRow, StoredEvent
+from node.local_store.cases import StoredEvent
 from node.local_store.files import AttachmentRow, FileTooLarge, StoredFile
 
 MAX_CONTENT_BYTES: Final = 1024 * 1024  # all forms of one act together
@@ -351,15 +351,16 @@ def _size(document: Mapping[str, object]) -> int:
 
 
 def _done_before(session: Session, official: Official, once: Once | None) -> CaseNumber | None:
-    row = session.get(OnceRow, (official.user, once.key)) if once else None
-    if row is None or once is None:
+    done = cases.outcome_of(session, official.user, once.key) if once else None
+    if done is None or once is None:
         return None
-    if row.digest != once.digest:
+    digest, outcome = done
+    if digest != once.digest:
         raise RepeatedKeyDiffers("this Idempotency-Key was used for another request")
-    return CaseNumber(row.outcome)
+    return CaseNumber(outcome)
 
 
 def _remember(tools: Tools, session: Session, official: Official, once: Once | None, number: CaseNumber) -> None:
     if once:
-        session.add(OnceRow(user=official.user, key=once.key, digest=once.digest, outcome=number, at=tools.clock.now()))
-        session.flush()
+        now = tools.clock.now()
+        cases.remember_outcome(session, official.user, once.key, digest=once.digest, outcome=number, at=now)

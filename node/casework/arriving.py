@@ -7,7 +7,7 @@ that may not be folded yet is held with its reason; a part waits for its event, 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from datetime import datetime
 from typing import Final
 
@@ -75,13 +75,15 @@ def _take_in(tools: Tools, session: Session, inbound: Inbound, message: Payload)
         # Nothing of an unknown case may stay: parts without a case would be nobody's.
         _refuse(session, inbound, "peer.nothing-acceptable")
         return
+    is_new = row is None
     row = row or new_row(tools, session, message.case, at=inbound.received_at)
     if row.key is None:
         return  # erased at the end of its time: a late repeat brings nothing back
-    for signed, held in taken:
-        _store(tools, session, row, _arrived(signed, held, inbound))
+    arrived = [_arrived(signed, held, inbound) for signed, held in taken]
+    for stored in arrived:
+        _store(tools, session, row, stored)
     _store_parts(tools, session, row, message.parts, inbound)
-    _after(tools, session, row, inbound.received_at)
+    _after(tools, session, row, inbound.received_at, arrived if is_new else None)
 
 
 def _arrived(signed: SignedEvent, held: str, inbound: Inbound) -> StoredEvent:
@@ -154,10 +156,18 @@ def keep_file(tools: Tools, session: Session, row: CaseRow, file: StoredFile, *,
     files.add(session, file, key=sealed, owner="", case=CaseId(row.case_id), at=at)
 
 
-def _after(tools: Tools, session: Session, row: CaseRow, at: datetime) -> None:
-    """Check the parts whose events are here now, ask again about held events, and settle what can be folded."""
-    recheck(tools, session, row)
-    case = load(tools, session, row)
+def _after(
+    tools: Tools, session: Session, row: CaseRow, at: datetime, whole: Sequence[StoredEvent] | None = None
+) -> None:
+    """Check the parts whose events are here now, ask again about held events, and settle what can be folded.
+
+    Args:
+        whole: all events of the case, where the caller has them: those of a new one need no reading back.
+    """
+    if row.held:
+        recheck(tools, session, row)
+        whole = None
+    case = load(tools, session, row, whole)
     if case is None:
         row.updated_at = at
         return

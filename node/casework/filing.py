@@ -159,11 +159,11 @@ def open_reference(tools: Tools, session: Session, reference: str) -> bytes:
 
 
 def _outgoing(tools: Tools, session: Session, message_id: str) -> bytes:
-    outgoing = session.get(OutgoingRow, message_id)
-    row = cases.find(session, CaseId(outgoing.case_id)) if outgoing else None
-    if outgoing is None or row is None or row.key is None:
+    found = cases.outgoing(session, message_id)
+    if found is None:
         raise FileNotHere("the content of a message to be sent is gone")
-    return unseal(case_key(tools, row), outgoing.sealed, f"outgoing:{message_id}")
+    case, sealed, wrapped = found
+    return unseal(tools.vault.unwrap(wrapped, f"case:{case}"), sealed, f"outgoing:{message_id}")
 
 
 def sweep(tools: Tools, session: Session) -> list[str]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any, Final
@@ -157,12 +157,17 @@ def case_key(tools: Tools, row: CaseRow) -> bytes:
     return tools.vault.unwrap(row.key, f"case:{row.case_id}")
 
 
-def load(tools: Tools, session: Session, row: CaseRow) -> Case | None:
-    """The case, if its definition is known here; None while its first event is held or missing."""
+def load(tools: Tools, session: Session, row: CaseRow, whole: Sequence[StoredEvent] | None = None) -> Case | None:
+    """The case, if its definition is known here; None while its first event is held or missing.
+
+    Args:
+        whole: its events, in the order of arrival, if they need not be read.
+    """
     procedure = tools.catalogue.by_digest(row.digest) if row.digest != _NEVER_FOLDED else None
     if procedure is None:
         return None
-    return Case(tools, session, row, procedure, list(cases.events_of(session, CaseId(row.case_id))))
+    stored = cases.events_of(session, CaseId(row.case_id)) if whole is None else whole
+    return Case(tools, session, row, procedure, list(stored))
 
 
 def new_row(tools: Tools, session: Session, case: CaseId, *, at: datetime) -> CaseRow:

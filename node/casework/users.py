@@ -14,6 +14,7 @@ from typing import Final
 import structlog
 from argon2 import PasswordHasher
 from argon2.exceptions import InvalidHashError, VerificationError
+from sqlalchemy import bindparam, select
 from sqlalchemy.orm import Session
 
 from node.casework.errors import (
@@ -44,6 +45,12 @@ LONGEST_WAIT: Final = timedelta(minutes=15)
 _FORGET_TRIES: Final = timedelta(hours=24)
 _PROLONG_AFTER: Final = timedelta(minutes=1)  # a session is written again at most this often
 _AT_ONCE: Final = 2  # passwords hashed side by side: each takes 64 MiB and a core
+
+_OF_TOKEN: Final = (
+    select(UserRow, TokenRow.expires_at)
+    .join(TokenRow, TokenRow.user_id == UserRow.id)
+    .where(TokenRow.token == bindparam("token"))
+)
 
 log = structlog.get_logger()
 
@@ -242,11 +249,10 @@ class Users:
         self._audit(session, "user-closed", user)
 
     def _find_token(self, session: Session, token: str) -> Official:
-        row = session.get(TokenRow, _hash(token))
-        user = session.get(UserRow, row.user_id) if row else None
-        if row is None or user is None or user.closed_at is not None or row.expires_at <= self._clock.now():
+        found = session.execute(_OF_TOKEN, {"token": _hash(token)}).first()
+        if found is None or found.UserRow.closed_at is not None or found.expires_at <= self._clock.now():
             raise BadToken("the token is unknown, expired or revoked")
-        return _official(user)
+        return _official(found.UserRow)
 
     def _sweep(self, session: Session) -> None:
         now = self._clock.now()

@@ -246,6 +246,14 @@ _ADD_DEADLINE: Final = insert(DeadlineRow)
 _DEADLINES: Final = select(*(DeadlineRow.__table__.c[field.name] for field in fields(Running))).where(
     DeadlineRow.__table__.c.case_id == bindparam("case")
 )
+_OUTGOING_OF: Final = (
+    select(OutgoingRow.__table__.c.case_id, OutgoingRow.__table__.c.sealed, CaseRow.__table__.c.key)
+    .join(CaseRow.__table__, CaseRow.__table__.c.case_id == OutgoingRow.__table__.c.case_id)
+    .where(OutgoingRow.__table__.c.message_id == bindparam("message"), CaseRow.__table__.c.key.is_not(None))
+)
+_once = OnceRow.__table__.c
+_ONCE: Final = select(_once.digest, _once.outcome).where(_once.user == bindparam("by"), _once.key == bindparam("of"))
+_REMEMBER: Final = insert(OnceRow)
 _BY_NUMBER: Final = select(CaseRow).where(CaseRow.number == bindparam("number"))
 _CASE_OF_NUMBER: Final = select(CaseRow.__table__.c.case_id).where(CaseRow.__table__.c.number == bindparam("number"))
 
@@ -405,6 +413,24 @@ def mark_sent(session: Session, case: CaseId, node: NodeId, items: Iterable[str]
 def keep_outgoing(session: Session, case: CaseId, message_id: str, sealed: bytes) -> None:
     """Keep a message's content until it is built."""
     session.connection().execute(_OUTGOING, {"message_id": message_id, "case_id": case, "sealed": sealed})
+
+
+def outgoing(session: Session, message_id: str) -> tuple[CaseId, bytes, bytes] | None:
+    """A message's case, its sealed content, and the case's wrapped key; None once it is sent or erased."""
+    row = session.connection().execute(_OUTGOING_OF, {"message": message_id}).first()
+    return (CaseId(row.case_id), row.sealed, row.key) if row else None
+
+
+def outcome_of(session: Session, user: int, key: str) -> tuple[str, str] | None:
+    """Digest and outcome of an act that was done under this key."""
+    row = session.connection().execute(_ONCE, {"by": user, "of": key}).first()
+    return (row.digest, row.outcome) if row else None
+
+
+def remember_outcome(session: Session, user: int, key: str, *, digest: str, outcome: str, at: datetime) -> None:
+    """Keep what came of an act, for whoever asks it again with the same key."""
+    values = {"user": user, "key": key, "digest": digest, "outcome": outcome, "at": at}
+    session.connection().execute(_REMEMBER, values)
 
 
 def unmark_sent(session: Session, case: CaseId, node: NodeId, items: Iterable[str]) -> None:
