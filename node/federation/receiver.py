@@ -20,7 +20,7 @@ from typing import Final
 import structlog
 from cryptography.hazmat.primitives.serialization import Encoding
 from prometheus_client import Counter
-from sqlalchemy import insert, select, update
+from sqlalchemy import bindparam, insert, select, update
 from sqlalchemy.orm import Session
 
 from node.clock import Clock
@@ -38,6 +38,10 @@ LIMITS: Final = as4.Limits()
 SIGNAL_TYPE: Final = "application/soap+xml; charset=UTF-8"
 _BIG: Final = 64 * 1024  # more than this is read on a thread
 _table = InboxRow.__table__
+_ADD: Final = insert(InboxRow)
+_KNOWN: Final = select(_table.c.id, _table.c.signed, _table.c.receipt).where(
+    _table.c.sender == bindparam("by"), _table.c.message_id == bindparam("message")
+)
 
 RECEIVED = Counter("imi_messages_received", "Messages from peers, by what came of it.", ["peer", "outcome"])
 log = structlog.get_logger()
@@ -183,22 +187,21 @@ class Receiver:
         if known is not None:  # two attempts crossed
             _check_same(opened, known)
             return known.receipt
-        session.execute(
-            insert(InboxRow).values(
-                sender=inbound.sender,
-                message_id=inbound.message_id,
-                conversation=inbound.conversation,
-                action=inbound.action,
-                received_at=inbound.received_at,
-                signed=as4.dump_references(opened.decrypted.references),
-                content_type=content_type,
-                body=body[:],
-                signing_certificate=opened.certificate,
-                receipt=opened.receipt,
-                receipt_certificate=self._own,
-                repeats=0,
-            )
-        )
+        values = {
+            "sender": inbound.sender,
+            "message_id": inbound.message_id,
+            "conversation": inbound.conversation,
+            "action": inbound.action,
+            "received_at": inbound.received_at,
+            "signed": as4.dump_references(opened.decrypted.references),
+            "content_type": content_type,
+            "body": body[:],
+            "signing_certificate": opened.certificate,
+            "receipt": opened.receipt,
+            "receipt_certificate": self._own,
+            "repeats": 0,
+        }
+        session.connection().execute(_ADD, values)
         self._deliver(session, inbound)
         self._crash_at("before commit")
         return opened.receipt
@@ -242,10 +245,7 @@ class _Known:
 
 
 def _known(session: Session, sender: NodeId, message_id: str) -> _Known | None:
-    query = select(_table.c.id, _table.c.signed, _table.c.receipt).where(
-        _table.c.sender == sender, _table.c.message_id == message_id
-    )
-    row = session.execute(query).first()
+    row = session.connection().execute(_KNOWN, {"by": sender, "message": message_id}).first()
     return _Known(row.id, row.signed, row.receipt) if row else None
 
 
