@@ -174,6 +174,7 @@ def _open(tools: Tools, session: Session, act: Act, procedure: Procedure, number
     event = composed.event
     row = new_row(tools, session, event.case_id, at=tools.clock.now())
     set_opening(row, event, procedure)
+    session.flush()
     _store(Case(tools, session, row, procedure, []), act, composed)
 
 

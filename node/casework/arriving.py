@@ -7,7 +7,7 @@ that may not be folded yet is held with its reason; a part waits for its event, 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Final
 
@@ -26,7 +26,7 @@ from node.domain.events import RECEIVED, SignedEvent, commitment
 from node.domain.forms import documents
 from node.errors import PeerError
 from node.federation.receiver import Inbound
-from node.ids import CaseId, NodeId
+from node.ids import CaseId, EventId, NodeId
 from node.local_store import audit, cases, files
 from node.local_store.audit import AuditEntry
 from node.local_store.cases import CaseRow, RefusedRow, StoredEvent
@@ -81,8 +81,13 @@ def _take_in(tools: Tools, session: Session, inbound: Inbound, message: Payload)
         return  # erased at the end of its time: a late repeat brings nothing back
     arrived = [_arrived(signed, held, inbound) for signed, held in taken]
     for stored in arrived:
-        _store(tools, session, row, stored)
-    _store_parts(tools, session, row, message.parts, inbound)
+        if not stored.door:
+            open_row(tools, row, stored.signed)
+    session.flush()
+    for stored in arrived:
+        _store(session, row, stored)
+    commitments = {signed.event.id: signed.event.parts for signed, _ in taken}
+    _store_parts(tools, session, row, message.parts, commitments=commitments, inbound=inbound)
     _after(tools, session, row, inbound.received_at, arrived if is_new else None)
 
 
@@ -97,15 +102,13 @@ def _arrived(signed: SignedEvent, held: str, inbound: Inbound) -> StoredEvent:
     )
 
 
-def _store(tools: Tools, session: Session, row: CaseRow, stored: StoredEvent) -> None:
+def _store(session: Session, row: CaseRow, stored: StoredEvent) -> None:
     event = stored.signed.event
     cases.add_event(session, stored)
     EVENTS.labels("held" if stored.door else "taken").inc()
     if stored.door:
         log.info("event held", peer=stored.sender, case_id=row.case_id, event_id=event.id, reason=stored.door)
         row.held += 1
-    else:
-        open_row(tools, row, stored.signed)
     if event.step != RECEIVED:
         entry = AuditEntry(
             at=stored.arrived_at,
@@ -125,12 +128,23 @@ def open_row(tools: Tools, row: CaseRow, signed: SignedEvent) -> None:
         set_opening(row, signed.event, procedure)
 
 
-def _store_parts(tools: Tools, session: Session, row: CaseRow, parts: Iterable[SentPart], inbound: Inbound) -> None:
+def _store_parts(
+    tools: Tools,
+    session: Session,
+    row: CaseRow,
+    parts: Iterable[SentPart],
+    *,
+    commitments: Mapping[EventId, Mapping[str, str]],
+    inbound: Inbound,
+) -> None:
+    """Seal and keep parts. One that came with its event is compared at once, the others once theirs is here."""
     key = case_key(tools, row)
     named: set[str] = set()
     for sent in parts:
         if _is_bounded(sent):
-            sealed = seal_part(key, sent.event, sent.audience, sent.part, checked=False)
+            promised = commitments.get(sent.event, {}).get(sent.audience)
+            checked = promised == commitment(sent.part.salt, sent.part.content) if promised else False
+            sealed = seal_part(key, sent.event, sent.audience, sent.part, checked=checked)
             cases.add_part(session, CaseId(row.case_id), sealed, at=inbound.received_at)
             named.update(str(document["sha256"]) for document in documents(sent.part.content))
     if named and len(inbound.parts) > 1:

@@ -171,10 +171,9 @@ def load(tools: Tools, session: Session, row: CaseRow, whole: Sequence[StoredEve
 
 
 def new_row(tools: Tools, session: Session, case: CaseId, *, at: datetime) -> CaseRow:
-    """A case nothing is known of yet but its id; its key is drawn here."""
+    """A case nothing is known of yet but its id; its key is drawn here. The caller flushes once it said what it knows."""
     row = CaseRow(case_id=case, created_at=at, updated_at=at, key=tools.vault.wrap(new_key(), f"case:{case}"))
     session.add(row)
-    session.flush()
     return row
 
 

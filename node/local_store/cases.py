@@ -254,6 +254,13 @@ _OUTGOING_OF: Final = (
 _once = OnceRow.__table__.c
 _ONCE: Final = select(_once.digest, _once.outcome).where(_once.user == bindparam("by"), _once.key == bindparam("of"))
 _REMEMBER: Final = insert(OnceRow)
+_number = NumberRow.__table__.c
+_DRAW: Final = (
+    insert(NumberRow)
+    .values(year=bindparam("year"), last=1)
+    .on_conflict_do_update(index_elements=["year"], set_={"last": _number.last + 1})
+    .returning(_number.last)
+)
 _BY_NUMBER: Final = select(CaseRow).where(CaseRow.number == bindparam("number"))
 _CASE_OF_NUMBER: Final = select(CaseRow.__table__.c.case_id).where(CaseRow.__table__.c.number == bindparam("number"))
 
@@ -274,9 +281,7 @@ def case_of_number(session: Session, number: CaseNumber) -> CaseId | None:
 
 def draw_number(session: Session, node: NodeId, year: int) -> CaseNumber:
     """The next number of the year; a draft that is thrown away leaves a gap."""
-    upsert = insert(NumberRow).values(year=year, last=1)
-    upsert = upsert.on_conflict_do_update(index_elements=["year"], set_={"last": NumberRow.last + 1})
-    last = session.scalar(upsert.returning(NumberRow.last))
+    last = session.connection().execute(_DRAW, {"year": year}).scalar_one()
     return CaseNumber(f"{node}-{year}-{last:06d}")
 
 
