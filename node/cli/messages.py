@@ -61,6 +61,19 @@ def show(message_id: str, config: Config = DEFAULT_CONFIG) -> None:
         _print(label, value)
 
 
+@messages.command("retry")
+def retry(message_id: str, config: Config = DEFAULT_CONFIG) -> None:
+    """Send a message again that its peer refused, once the cause is mended; what is parked behind it follows.
+
+    A running node takes it up within half a minute. **Example** `imi-node messages retry 3f…@fr.imi.node`
+    """
+    from node.federation import operator
+
+    with stores(config) as (_, database):
+        recipient = database.run(operator.retry_message, message_id)
+    console.print(f"waits for {recipient} again")
+
+
 @messages.command("export")
 def export(
     message_id: str,

@@ -13,7 +13,7 @@ from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from node.errors import Refused
-from node.federation import as4
+from node.federation import as4, outbox
 from node.federation.peers import Peers
 from node.ids import NodeId
 from node.local_store.messages import InboxRow, OutboxRow
@@ -26,6 +26,12 @@ class UnknownMessage(Refused):
     """No message with this id was sent or received here."""
 
     code = "refused.unknown-message"
+
+
+class NotRefused(Refused):
+    """Only a message that was refused for good is sent again by hand: all others are tried by themselves."""
+
+    code = "refused.message-not-refused"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -109,6 +115,14 @@ def export_message(session: Session, message_id: str, peers: Peers) -> dict[str,
     if row is not None:
         return _export(row, peers, us_first=False, peer=NodeId(row.sender), direction="in")
     raise UnknownMessage("no message with this id was built or received here", message_id=message_id[:200])
+
+
+def retry_message(session: Session, message_id: str) -> NodeId:
+    """Have a refused message sent again, and then what is parked behind it; the node it is for. Raises NotRefused."""
+    recipient = outbox.retry(session, message_id)
+    if recipient is None:
+        raise NotRefused("no message with this id is refused", message_id=message_id[:200])
+    return recipient
 
 
 def lanes(session: Session) -> list[LaneLine]:

@@ -1,26 +1,45 @@
-"""Messages waiting for other nodes: posted in the business transaction, sent by the lanes, never forgotten."""
+"""Messages waiting for other nodes: posted in the business transaction, sent by the lanes, never forgotten.
+
+Of the messages of one order key to one node, the first unfinished one rules: while it waits or is in flight, those
+behind it have no `due_at`; if it is refused, they are parked; once it is received, the next one becomes due.
+"""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import partial
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, cast
 
-from sqlalchemy import ColumnElement, func, insert, select, update
+from sqlalchemy import (
+    ColumnElement,
+    CursorResult,
+    Executable,
+    Table,
+    and_,
+    bindparam,
+    func,
+    insert,
+    select,
+    text,
+    update,
+)
 from sqlalchemy.orm import Session
 
 from node.ids import MessageId, NodeId
 from node.local_store.database import after_commit
 from node.local_store.messages import OutboxRow
+from node.local_store.tables import UtcDateTime
 
 BATCH: Final = 32
-_LOOK_AHEAD: Final = 256
+MAX_BYTES: Final = 32 * 1024 * 1024  # of built messages in one batch; a larger one travels alone
 
 State = Literal["waiting", "received", "refused", "parked"]
-_table = OutboxRow.__table__
+_table = cast("Table", OutboxRow.__table__)
+_unfinished = text("state != 'received'")  # in these words, as the indexes have it: SQLite proves no others
+_is_due = text("due_at IS NOT NULL")
 WAKE: Final = "wake"  # what `Database.session_info` holds under this name is called with the recipient after a commit
 
 
@@ -91,6 +110,7 @@ def post(
         order: messages of one order key reach a recipient in the order they were posted.
         content: the first part, JSON; or a reference that the sender's `open_file` resolves when it is built.
     """
+    first = _first_unfinished(session, recipient, order)
     values = {
         "message_id": message_id,
         "recipient": recipient,
@@ -98,48 +118,45 @@ def post(
         "conversation": conversation,
         "action": action,
         "posted_at": at,
-        "state": "parked" if _is_parked(session, recipient, order) else "waiting",
+        "state": "parked" if first in {"refused", "parked"} else "waiting",
+        "due_at": at if first is None else None,
         "content": content if isinstance(content, bytes) else None,
         "content_reference": content if isinstance(content, str) else "",
         "files": json.dumps([[f.name, f.mime, f.reference] for f in files]),
         "properties": json.dumps(dict(properties or {})),
     }
-    session.execute(insert(OutboxRow).values(**values))
-    wake: Callable[[NodeId], None] | None = session.info.get(WAKE)
-    if wake is not None:
-        after_commit(session, partial(wake, recipient))
+    _run(session, _INSERT, {**_NEW, **values})
+    _wake(session, recipient)
 
 
 def claim(
-    session: Session, recipient: NodeId, *, at: datetime, busy: frozenset[str], limit: int = BATCH
+    session: Session, recipient: NodeId, *, at: datetime, busy: frozenset[str] = frozenset(), limit: int = BATCH
 ) -> list[Waiting]:
-    """The next messages for a node: the first of each order key, in their order, those in back-off left out.
+    """The next messages for a node: due, the first of their order keys, the longest due first, MAX_BYTES together.
 
     Args:
         busy: order keys with a message in flight.
     """
-    query = select(_table).where(_table.c.recipient == recipient, _table.c.state == "waiting")
-    if busy:
-        query = query.where(_table.c.order_key.not_in(sorted(busy)))
-    seen: set[str] = set()
-    found: list[Waiting] = []
-    for row in session.execute(query.order_by(_table.c.id).limit(_LOOK_AHEAD)):
-        if row.order_key in seen:
-            continue
-        seen.add(row.order_key)
-        if row.next_attempt_at is None or row.next_attempt_at <= at:
-            found.append(_waiting(row))
-            if len(found) == limit:
-                break
+    due = select(_table.c.id, func.length(_table.c.body)).where(
+        _table.c.recipient == recipient, _is_due, _table.c.due_at <= at, _table.c.order_key.not_in(sorted(busy))
+    )
+    chosen = _within(_run(session, due.order_by(_table.c.due_at, _table.c.id).limit(limit)))
+    rows = _run(session, select(*_CLAIMED).where(_table.c.id.in_(chosen)).order_by(_table.c.due_at, _table.c.id))
+    return [_waiting(row) for row in rows]
+
+
+def next_due(session: Session, recipient: NodeId, *, busy: frozenset[str] = frozenset()) -> datetime | None:
+    """When the next message for a node may be sent; None if none waits but those in flight."""
+    query = select(_table.c.due_at).where(
+        _table.c.recipient == recipient, _is_due, _table.c.order_key.not_in(sorted(busy))
+    )
+    found: datetime | None = session.execute(query.order_by(_table.c.due_at).limit(1)).scalar()
     return found
 
 
-def next_due(session: Session, recipient: NodeId) -> datetime | None:
-    """When the back-off of the first delayed message of a node ends; None if none is delayed."""
-    query = select(func.min(_table.c.next_attempt_at)).where(
-        _table.c.recipient == recipient, _table.c.state == "waiting", _table.c.next_attempt_at.is_not(None)
-    )
-    return session.execute(query).scalar()
+def recipients(session: Session) -> list[NodeId]:
+    """The nodes for which something may be sent now or later."""
+    return [NodeId(node) for node in session.execute(select(_table.c.recipient).where(_is_due).distinct()).scalars()]
 
 
 def with_body(waiting: Waiting, *, content_type: str, body: bytes, signed: str) -> Waiting:
@@ -147,25 +164,50 @@ def with_body(waiting: Waiting, *, content_type: str, body: bytes, signed: str) 
     return replace(waiting, content_type=content_type, body=body, signed=signed, content=None)
 
 
-def store_built(session: Session, built: Sequence[tuple[int, str, bytes, str, bytes]]) -> None:
-    """Keep the bytes that will be posted: (id, content type, body, signed references, certificate); clear the content."""
-    for number, content_type, body, signed, certificate in built:
-        _set(
-            session, _table.c.id == number,
-            content_type=content_type, body=body, signed=signed, signing_certificate=certificate, content=None,
-        )  # fmt: skip
+def store_built(session: Session, built: Sequence[tuple[int, str, bytes, str, bytes]]) -> frozenset[int]:
+    """Keep the bytes that will be posted: (id, content type, body, signed references, certificate); clear the content.
+
+    Returns the ids of those kept: a message that has its bytes keeps them, it never gets others.
+    """
+    ids = [number for number, *_ in built]
+    open_ids = _run(session, select(_table.c.id).where(_table.c.id.in_(ids), _table.c.body.is_(None)))
+    kept = frozenset(open_ids.scalars())
+    values = [
+        {"id": number, "content_type": content_type, "body": body, "signed": signed, "certificate": certificate}
+        for number, content_type, body, signed, certificate in built
+        if number in kept
+    ]
+    if values:
+        _run(session, _BUILT, values)
+    return kept
 
 
 def store_received(
     session: Session, number: int, *, at: datetime, receipt: bytes | None, certificate: bytes | None
 ) -> None:
-    """The peer has it; the receipt is kept as evidence (None: it was lost, a duplicate error says so)."""
-    _set(
-        session, _table.c.id == number,
-        state="received", received_at=at, receipt=receipt, receipt_certificate=certificate,
-        attempts=_table.c.attempts + 1, next_attempt_at=None,
-        last_error="" if receipt else "delivered; the receipt was lost",
-    )  # fmt: skip
+    """The peer has it: as `store_all_received`, of one message."""
+    store_all_received(session, [(number, receipt, certificate)], at=at)
+
+
+def store_all_received(
+    session: Session, received: Sequence[tuple[int, bytes | None, bytes | None]], *, at: datetime
+) -> None:
+    """The peer has them: (id, receipt, certificate); a receipt is kept as evidence (None: a duplicate error says so).
+
+    The next message of each order key becomes due.
+    """
+    values = [
+        {
+            "id": number,
+            "receipt": receipt,
+            "certificate": certificate,
+            "at": at,
+            "error": "" if receipt else _NO_RECEIPT,
+        }
+        for number, receipt, certificate in received
+    ]
+    _run(session, _RECEIVED, values)
+    _run(session, _NEXT_IS_DUE, [{"id": number, "at": at} for number, *_ in received])
 
 
 def store_failure(session: Session, number: int, *, reason: str, again_at: datetime, unanswered: bool) -> None:
@@ -173,25 +215,53 @@ def store_failure(session: Session, number: int, *, reason: str, again_at: datet
     changes: dict[str, Any] = {
         "attempts": _table.c.attempts + 1,
         "next_attempt_at": again_at,
+        "due_at": again_at,
         "last_error": reason[:500],
     }
     if unanswered:
         changes["unanswered"] = True
-    _set(session, _table.c.id == number, **changes)
+    _set(session, _not_received(number), **changes)
 
 
 def store_refused(session: Session, waiting: Waiting, *, reason: str) -> None:
     """The peer refused it for good: what follows in its order key is parked with it."""
     _set(
-        session, _table.c.id == waiting.id,
-        state="refused", attempts=_table.c.attempts + 1, last_error=reason[:500], next_attempt_at=None,
+        session, _not_received(waiting.id),
+        state="refused", attempts=_table.c.attempts + 1, last_error=reason[:500], next_attempt_at=None, due_at=None,
     )  # fmt: skip
-    later = (
-        (_table.c.recipient == waiting.recipient)
-        & (_table.c.order_key == waiting.order_key)
-        & (_table.c.state == "waiting")
-    )
-    _set(session, later, state="parked")
+    _set(session, _behind(waiting.recipient, waiting.order_key, "waiting"), state="parked")
+
+
+def retry(session: Session, message_id: str) -> NodeId | None:
+    """Send a refused message again, with the same bytes, and then what is parked behind it. An operator asks for this.
+
+    Returns its recipient; None if no message with this id is refused.
+    """
+    row = session.execute(
+        select(_table.c.id, _table.c.recipient, _table.c.order_key, _table.c.posted_at).where(
+            _table.c.message_id == message_id, _table.c.state == "refused"
+        )
+    ).first()
+    if row is None:
+        return None
+    _set(session, _behind(row.recipient, row.order_key, "parked"), state="waiting")
+    _set(session, _table.c.id == row.id, state="waiting", due_at=row.posted_at, next_attempt_at=None)
+    _wake(session, NodeId(row.recipient))
+    return NodeId(row.recipient)
+
+
+def late(session: Session, *, before: datetime, limit: int = 1000) -> list[Waiting]:
+    """Messages posted before an instant that have no receipt, and of which nobody was told yet; their bytes left out."""
+    slim = [column for column in _CLAIMED if column not in _BYTES]
+    query = select(*slim).where(_unfinished, _table.c.told_at.is_(None), _table.c.posted_at < before)
+    rows = session.execute(query.order_by(_table.c.posted_at).limit(limit))
+    return [_waiting(row) for row in rows]
+
+
+def mend_clock(session: Session, *, latest: datetime) -> None:
+    """Let nothing wait beyond an instant: a clock that was set back must not hold messages for as long."""
+    for node in recipients(session):
+        _set(session, (_table.c.recipient == node) & _is_due & (_table.c.due_at > latest), due_at=latest)
 
 
 def store_told(session: Session, number: int, *, at: datetime) -> None:
@@ -201,14 +271,13 @@ def store_told(session: Session, number: int, *, at: datetime) -> None:
 
 def doubt_answers(session: Session, recipient: NodeId) -> None:
     """At a start: what is built may have been posted by a process that died before it could store the answer."""
-    built = (_table.c.recipient == recipient) & (_table.c.state == "waiting") & _table.c.body.is_not(None)
-    _set(session, built, unanswered=True)
+    _set(session, and_(_table.c.recipient == recipient, _is_due, _table.c.body.is_not(None)), unanswered=True)
 
 
 def send_now(session: Session, recipient: NodeId) -> int:
     """Drop the back-off of a node's messages; how many had one. An operator asks for this."""
-    delayed = (_table.c.recipient == recipient) & (_table.c.state == "waiting") & _table.c.next_attempt_at.is_not(None)
-    return _set(session, delayed, next_attempt_at=None)
+    delayed = (_table.c.recipient == recipient) & _is_due & _table.c.next_attempt_at.is_not(None)
+    return _set(session, delayed, next_attempt_at=None, due_at=_table.c.posted_at)
 
 
 def statuses(session: Session, order: str) -> list[Delivery]:
@@ -246,15 +315,80 @@ def undelivered(session: Session, orders: Sequence[str]) -> dict[str, int]:
 
 def waiting_by_recipient(session: Session) -> dict[NodeId, int]:
     """How many messages wait for each node."""
-    query = select(_table.c.recipient, func.count()).where(_table.c.state == "waiting").group_by(_table.c.recipient)
+    query = select(_table.c.recipient, func.count()).where(_unfinished, _table.c.state == "waiting")
+    query = query.group_by(_table.c.recipient)
     return {NodeId(node): count for node, count in session.execute(query)}
 
 
-def _is_parked(session: Session, recipient: NodeId, order: str) -> bool:
-    query = select(_table.c.id).where(
-        _table.c.order_key == order, _table.c.recipient == recipient, _table.c.state.in_(("refused", "parked"))
-    )
-    return session.execute(query.limit(1)).first() is not None
+# What a lane needs to know of a message; its receipt and the like stay where they are.
+_BYTES: Final = (_table.c.content, _table.c.body)
+_CLAIMED: Final = (
+    _table.c.id, _table.c.message_id, _table.c.recipient, _table.c.order_key, _table.c.conversation, _table.c.action,
+    _table.c.posted_at, _table.c.attempts, _table.c.next_attempt_at, _table.c.unanswered, _table.c.told_at,
+    _table.c.content_reference, _table.c.files, _table.c.properties, _table.c.content_type, _table.c.signed, *_BYTES,
+)  # fmt: skip
+_NEW: Final = {"attempts": 0, "unanswered": False, "last_error": "", "content_type": "", "signed": ""}
+
+_NO_RECEIPT: Final = "delivered; the receipt was lost"
+
+# Statements of every message, made once: building one anew takes longer than running it.
+_AT: Final = bindparam("at", type_=UtcDateTime())
+_INSERT: Final = insert(_table)
+_FIRST: Final = text(
+    "SELECT state FROM outbox WHERE recipient = :recipient AND order_key = :order AND state != 'received'"
+    " ORDER BY id LIMIT 1"
+)
+_BUILT: Final = text(
+    "UPDATE outbox SET content_type = :content_type, body = :body, signed = :signed,"
+    " signing_certificate = :certificate, content = NULL WHERE id = :id"
+)
+_RECEIVED: Final = text(
+    "UPDATE outbox SET state = 'received', received_at = :at, receipt = :receipt, receipt_certificate = :certificate,"
+    " attempts = attempts + 1, next_attempt_at = NULL, due_at = NULL, last_error = :error WHERE id = :id"
+).bindparams(_AT)
+_NEXT_IS_DUE: Final = text(
+    "UPDATE outbox SET due_at = :at WHERE state = 'waiting' AND id = ("
+    " SELECT min(id) FROM outbox WHERE state != 'received'"
+    " AND recipient = (SELECT recipient FROM outbox WHERE id = :id)"
+    " AND order_key = (SELECT order_key FROM outbox WHERE id = :id))"
+).bindparams(_AT)
+
+
+def _run(session: Session, statement: Executable, values: Any = None) -> CursorResult[Any]:
+    """A Core statement in the session's transaction, without the ORM's part."""
+    return session.connection().execute(statement, values)
+
+
+def _first_unfinished(session: Session, recipient: NodeId, order: str) -> str | None:
+    """The state of the message that goes first in an order key; None if all were received."""
+    found: str | None = _run(session, _FIRST, {"recipient": recipient, "order": order}).scalar()
+    return found
+
+
+def _behind(recipient: str, order: str, state: State) -> ColumnElement[bool]:
+    return and_(_table.c.recipient == recipient, _table.c.order_key == order, _unfinished, _table.c.state == state)
+
+
+def _not_received(number: int) -> ColumnElement[bool]:
+    return and_(_table.c.id == number, _table.c.state != "received")  # a receipt is never taken back
+
+
+def _within(sizes: Iterable[Any]) -> list[int]:
+    """The ids that fit into MAX_BYTES together; the first one always does."""
+    chosen: list[int] = []
+    total = 0
+    for number, size in sizes:
+        total += size or 0
+        if chosen and total > MAX_BYTES:
+            break
+        chosen.append(number)
+    return chosen
+
+
+def _wake(session: Session, recipient: NodeId) -> None:
+    wake: Callable[[NodeId], None] | None = session.info.get(WAKE)
+    if wake is not None:
+        after_commit(session, partial(wake, recipient))
 
 
 def _set(session: Session, where: ColumnElement[bool], **changes: Any) -> int:
@@ -277,11 +411,11 @@ def _waiting(row: Any) -> Waiting:
         next_attempt_at=row.next_attempt_at,
         unanswered=row.unanswered,
         told_at=row.told_at,
-        content=row.content,
+        content=getattr(row, "content", None),
         content_reference=row.content_reference,
         files=tuple(OutFile(name=n, mime=m, reference=r) for n, m, r in json.loads(row.files)),
         properties=json.loads(row.properties),
         content_type=row.content_type,
-        body=row.body,
+        body=getattr(row, "body", None),
         signed=row.signed,
     )

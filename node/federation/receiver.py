@@ -15,12 +15,12 @@ import mmap
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Final
+from typing import Final, cast
 
 import structlog
 from cryptography.hazmat.primitives.serialization import Encoding
 from prometheus_client import Counter
-from sqlalchemy import bindparam, insert, select, update
+from sqlalchemy import Table, insert, text, update
 from sqlalchemy.orm import Session
 
 from node.clock import Clock
@@ -37,11 +37,7 @@ from pki.node_keys import NodeKeys
 LIMITS: Final = as4.Limits()
 SIGNAL_TYPE: Final = "application/soap+xml; charset=UTF-8"
 _BIG: Final = 64 * 1024  # more than this is read on a thread
-_table = InboxRow.__table__
-_ADD: Final = insert(InboxRow)
-_KNOWN: Final = select(_table.c.id, _table.c.signed, _table.c.receipt).where(
-    _table.c.sender == bindparam("by"), _table.c.message_id == bindparam("message")
-)
+_table = cast("Table", InboxRow.__table__)
 
 RECEIVED = Counter("imi_messages_received", "Messages from peers, by what came of it.", ["peer", "outcome"])
 log = structlog.get_logger()
@@ -120,14 +116,11 @@ class Receiver:
     async def _settle(self, peer: Peer, content_type: str, body: Body, opened: _Opened) -> Answer:
         header = opened.decrypted.header
         try:
-            stored = await self._database.read(_known, peer.node, header.message_id)
-            if stored is not None:
-                return await self._repeat(peer, opened, stored)
-            message = as4.decompress(opened.decrypted, LIMITS)
             self._crash_at("opened")
-            if message.is_test:
+            if header.is_test:
+                as4.decompress(opened.decrypted, LIMITS)
                 return _receipt(opened.receipt)
-            receipt = await self._store(peer, content_type, body, opened, message)
+            stored = await self._store(peer, content_type, body, opened)
         except as4.As4Error as error:
             return self._refuse(peer, error)
         except Exception:  # a bug of ours: the peer keeps the message and tries again, and we hear of it
@@ -135,9 +128,10 @@ class Receiver:
             RECEIVED.labels(peer.node, "fault").inc()
             return self._error(as4.As4Error, header.message_id)
         self._crash_at("stored")
-        RECEIVED.labels(peer.node, "received").inc()
-        log.info("message received", peer=peer.node, message_id=header.message_id, action=header.action)
-        return _receipt(receipt)
+        RECEIVED.labels(peer.node, "repeat" if stored.is_repeat else "received").inc()
+        phrase = "message repeated" if stored.is_repeat else "message received"
+        log.info(phrase, peer=peer.node, message_id=header.message_id, action=header.action)
+        return _receipt(stored.receipt)
 
     async def _open_in_turn(self, peer: Peer, content_type: str, body: Body) -> _Opened:
         if len(body) > _BIG:
@@ -165,35 +159,41 @@ class Receiver:
             decrypted=decrypted, certificate=verified.certificate.public_bytes(Encoding.DER), receipt=receipt.body
         )
 
-    async def _store(
-        self, peer: Peer, content_type: str, body: Body, opened: _Opened, message: as4.UserMessage
-    ) -> bytes:
-        """Line 9: all or nothing; the receipt to answer with."""
-        inbound = Inbound(
-            message_id=MessageId(message.message_id),
-            sender=peer.node,
-            conversation=message.conversation_id,
-            action=message.action,
-            properties=message.properties,
-            parts=message.parts,
-            received_at=self._clock.now(),
+    async def _store(self, peer: Peer, content_type: str, body: Body, opened: _Opened) -> _Stored:
+        """Lines 7 to 9. A small message is decompressed in its transaction, a large one on a thread before."""
+        message: as4.UserMessage | None = None
+        if len(body) > _BIG:
+            known = await self._database.read(_known, peer.node, opened.decrypted.header.message_id)
+            message = None if known else await asyncio.to_thread(as4.decompress, opened.decrypted, LIMITS)
+        return await self._database.transact(
+            self._store_and_deliver, peer.node, opened, message, content_type=content_type, body=body
         )
-        return await self._database.transact(self._store_and_deliver, inbound, content_type, body, opened)
 
     def _store_and_deliver(
-        self, session: Session, inbound: Inbound, content_type: str, body: Body, opened: _Opened
-    ) -> bytes:
-        known = _known(session, inbound.sender, inbound.message_id)
-        if known is not None:  # two attempts crossed
+        self,
+        session: Session,
+        sender: NodeId,
+        opened: _Opened,
+        message: as4.UserMessage | None,
+        *,
+        content_type: str,
+        body: Body,
+    ) -> _Stored:
+        """All or nothing; or, if the id is known, the very receipt of the first time. Raises ClashingRepeat."""
+        decrypted = opened.decrypted
+        known = _known(session, sender, decrypted.header.message_id)
+        if known is not None:
             _check_same(opened, known)
-            return known.receipt
+            _count_repeat(session, known.id)
+            return _Stored(known.receipt, is_repeat=True)
+        inbound = _inbound(message or as4.decompress(decrypted, LIMITS), sender, self._clock.now())
         values = {
-            "sender": inbound.sender,
+            "sender": sender,
             "message_id": inbound.message_id,
             "conversation": inbound.conversation,
             "action": inbound.action,
             "received_at": inbound.received_at,
-            "signed": as4.dump_references(opened.decrypted.references),
+            "signed": as4.dump_references(decrypted.references),
             "content_type": content_type,
             "body": body[:],
             "signing_certificate": opened.certificate,
@@ -201,18 +201,10 @@ class Receiver:
             "receipt_certificate": self._own,
             "repeats": 0,
         }
-        session.connection().execute(_ADD, values)
+        session.connection().execute(_INSERT, values)
         self._deliver(session, inbound)
         self._crash_at("before commit")
-        return opened.receipt
-
-    async def _repeat(self, peer: Peer, opened: _Opened, stored: _Known) -> Answer:
-        """The very receipt of the first time. Raises ClashingRepeat."""
-        _check_same(opened, stored)
-        await self._database.transact(_count_repeat, stored.id)
-        RECEIVED.labels(peer.node, "repeat").inc()
-        log.info("message repeated", peer=peer.node, message_id=opened.decrypted.header.message_id)
-        return _receipt(stored.receipt)
+        return _Stored(opened.receipt, is_repeat=False)
 
     def _refuse(self, peer: Peer, error: as4.As4Error) -> Answer:
         RECEIVED.labels(peer.node, "refused").inc()
@@ -238,15 +230,37 @@ class Receiver:
 
 
 @dataclass(frozen=True, slots=True)
+class _Stored:
+    receipt: bytes
+    is_repeat: bool
+
+
+@dataclass(frozen=True, slots=True)
 class _Known:
     id: int
     signed: str
     receipt: bytes
 
 
+_INSERT: Final = insert(_table)
+_KNOWN: Final = text("SELECT id, signed, receipt FROM inbox WHERE sender = :sender AND message_id = :message_id")
+
+
 def _known(session: Session, sender: NodeId, message_id: str) -> _Known | None:
-    row = session.connection().execute(_KNOWN, {"by": sender, "message": message_id}).first()
+    row = session.connection().execute(_KNOWN, {"sender": sender, "message_id": message_id}).first()
     return _Known(row.id, row.signed, row.receipt) if row else None
+
+
+def _inbound(message: as4.UserMessage, sender: NodeId, at: datetime) -> Inbound:
+    return Inbound(
+        message_id=MessageId(message.message_id),
+        sender=sender,
+        conversation=message.conversation_id,
+        action=message.action,
+        properties=message.properties,
+        parts=message.parts,
+        received_at=at,
+    )
 
 
 def _check_same(opened: _Opened, known: _Known) -> None:

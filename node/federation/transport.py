@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import ssl
+from dataclasses import dataclass
 from typing import Final
 
 import aiohttp
@@ -17,6 +18,7 @@ from pki.node_keys import NodeKeys
 CONNECT_SECONDS: Final = 10.0
 ANSWER_SECONDS: Final = 60.0
 MAX_SIGNAL_BYTES: Final = 512 * 1024
+SIGNAL_TYPES: Final = frozenset({"application/soap+xml", "multipart/related"})
 
 
 class Unreachable(Unavailable):
@@ -35,23 +37,36 @@ class PeerAnswered(Unavailable):
         self.status = status
 
 
+@dataclass(slots=True)
+class _Connections:
+    """Kept connections to one peer as one entry of the trust list has it; `users` are the calls that hold one."""
+
+    peer: Peer
+    session: aiohttp.ClientSession
+    users: int = 0
+
+
 class Transport:
-    """Connections to all peers; entries that left the trust list are dropped."""
+    """Connections to all peers. An entry of the trust list that changes gets new ones; calls under way end on the old."""
 
     def __init__(self, keys: NodeKeys, peers: Peers) -> None:
         self._keys, self._peers = keys, peers
-        self._sessions: dict[NodeId, tuple[Peer, aiohttp.ClientSession]] = {}
+        self._kept: dict[NodeId, _Connections] = {}
+        self._retired: list[_Connections] = []
 
     async def post(self, node: NodeId, path: str, body: bytes, content_type: str) -> tuple[str, bytes]:
         """POST to a peer; content type and body of its answer, whatever the HTTP status (AS4 errors use several).
 
         Raises:
             Unreachable: no answer.
+            PeerAnswered: an HTTP error that holds no signal: its door refuses us, or something stands before it.
             PeerError: the peer is not, or no longer, in the trust list.
         """
-        _, kind, data = await self._call(
+        status, kind, data = await self._call(
             node, "POST", path, limit=MAX_SIGNAL_BYTES, body=body, content_type=content_type
         )
+        if status != 200 and kind.partition(";")[0].strip().lower() not in SIGNAL_TYPES:
+            raise PeerAnswered(f"{node} answers {status} to {path}", status=status)
         return kind, data
 
     async def get(self, node: NodeId, path: str, *, limit: int) -> bytes:
@@ -71,38 +86,42 @@ class Transport:
 
     async def close(self) -> None:
         """Close all connections."""
-        for _, session in self._sessions.values():
-            await session.close()
-        self._sessions.clear()
+        for kept in (*self._kept.values(), *self._retired):
+            await kept.session.close()
+        self._kept.clear()
+        self._retired.clear()
 
     async def _call(
         self, node: NodeId, method: str, path: str, *, limit: int, body: bytes | None = None, content_type: str = ""
     ) -> tuple[int, str, bytes]:
-        peer, session = await self._session(node)
+        kept = self._connections(node)
         headers = {"Content-Type": content_type} if content_type else {}
+        kept.users += 1
         try:
             async with (
                 asyncio.timeout(ANSWER_SECONDS),
-                session.request(
-                    method, f"{peer.url}{path}", data=body, headers=headers, allow_redirects=False
+                kept.session.request(
+                    method, f"{kept.peer.url}{path}", data=body, headers=headers, allow_redirects=False
                 ) as answer,
             ):
                 return answer.status, answer.headers.get("Content-Type", ""), await _bounded(answer, limit)
         except (aiohttp.ClientError, ssl.SSLError, OSError, TimeoutError) as error:
             raise Unreachable(f"{node} does not answer: {type(error).__name__} {error}".strip(), node=node) from error
+        finally:
+            kept.users -= 1
+            await self._close_retired()
 
-    async def _session(self, node: NodeId) -> tuple[Peer, aiohttp.ClientSession]:
+    def _connections(self, node: NodeId) -> _Connections:
         peer = self._peers.get(node)
         if peer.url is None:
             raise Unreachable(f"{node} has no door: its State is hosted", node=node)
-        known = self._sessions.get(node)
-        if known and (known[0] is peer or known[0] == peer):  # a list read again gives equal entries
-            self._sessions[node] = (peer, known[1])
-            return self._sessions[node]
-        self._sessions[node] = (peer, self._open(peer))
-        if known:  # the entry changed: other addresses or authorities count now. Last, as others come here meanwhile
-            await known[1].close()
-        return self._sessions[node]
+        kept = self._kept.get(node)
+        if kept and _same_door(kept.peer, peer):
+            return kept
+        if kept:
+            self._retired.append(kept)
+        self._kept[node] = _Connections(peer, self._open(peer))
+        return self._kept[node]
 
     def _open(self, peer: Peer) -> aiohttp.ClientSession:
         # No limit here: callers limit themselves, and a connector that is closed cancels whoever waits for a connection.
@@ -116,6 +135,18 @@ class Transport:
             skip_auto_headers=["User-Agent", "Accept-Encoding"],
             auto_decompress=False,
         )
+
+    async def _close_retired(self) -> None:
+        """Close what no call uses any longer."""
+        idle = [kept for kept in self._retired if not kept.users]
+        self._retired = [kept for kept in self._retired if kept.users]
+        for kept in idle:
+            await kept.session.close()
+
+
+def _same_door(one: Peer, other: Peer) -> bool:
+    """Whether connections made by one reading of the trust list may be used under another."""
+    return one is other or (one.url, one.state_ca, one.crl) == (other.url, other.state_ca, other.crl)
 
 
 async def _bounded(answer: aiohttp.ClientResponse, limit: int) -> bytes:

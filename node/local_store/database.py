@@ -11,6 +11,7 @@ A caller that is cancelled waits for the end of its unit first: cancelled means 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import errno
 import fcntl
 import os
@@ -53,18 +54,31 @@ class DiskFull(Unavailable):
     code = "unavailable.disk-full"
 
 
+class DatabaseBusy(Unavailable):
+    """Another process writes to the database for longer than we wait; nothing was stored."""
+
+    code = "unavailable.database-busy"
+
+
+class DatabaseClosed(Unavailable):
+    """The node is stopping: nothing new is stored."""
+
+    code = "unavailable.database-closed"
+
+
 def after_commit(session: Session, callback: Callable[[], object]) -> None:
     """Have `callback` called once this unit is durable: on the event loop that called `transact`."""
     session.info.setdefault(_AFTER_COMMIT, []).append(callback)
 
 
 class _Unit:
-    """A function waiting for the writer, and its outcome."""
+    """A function waiting for the writer, and its outcome. `loop`: where its callbacks run; None: on the caller's thread."""
 
-    __slots__ = ("callbacks", "failure", "function", "future", "result")
+    __slots__ = ("callbacks", "failure", "function", "future", "loop", "result")
 
-    def __init__(self, function: Callable[[Session], Any]) -> None:
+    def __init__(self, function: Callable[[Session], Any], loop: asyncio.AbstractEventLoop | None) -> None:
         self.function = function
+        self.loop = loop
         self.future: Future[Any] = Future()
         self.result: Any = None
         self.failure: BaseException | None = None
@@ -80,8 +94,11 @@ class Database:
         self._lock = lock
         self._engine = engine
         self._reader_engine = readers
+        self._reading: dict[int, Connection] = {}  # each reader thread keeps its connection
         self._readers = ThreadPoolExecutor(READERS, thread_name_prefix="read")
         self._queue: queue.SimpleQueue[_Unit | None] = queue.SimpleQueue()
+        self._closing = threading.Lock()  # held while a unit is put in the queue: none may come after the end mark
+        self._is_closed = False
         self._writer = threading.Thread(target=self._write, name="writer", daemon=True)
         self._writer.start()
 
@@ -121,12 +138,11 @@ class Database:
     async def transact(self, function: Callable[Concatenate[Session, P], T], /, *args: P.args, **kwargs: P.kwargs) -> T:
         """Run a unit of work; its result once it is durable.
 
-        Raises whatever the function raised, after undoing it; DiskFull if the commit could not be stored.
+        Raises whatever the function raised, after undoing it; Unavailable (DiskFull, DatabaseBusy, DatabaseClosed) if
+        nothing could be stored.
         """
-        unit = self._submit(lambda session: function(session, *args, **kwargs))
+        unit = self._submit(lambda session: function(session, *args, **kwargs), asyncio.get_running_loop())
         result: T = await _end_of(asyncio.wrap_future(unit.future))
-        for callback in unit.callbacks:
-            callback()
         return result
 
     async def read(self, function: Callable[Concatenate[Session, P], T], /, *args: P.args, **kwargs: P.kwargs) -> T:
@@ -137,29 +153,44 @@ class Database:
 
     def run(self, function: Callable[Concatenate[Session, P], T], /, *args: P.args, **kwargs: P.kwargs) -> T:
         """Like `transact`, for callers without an event loop; callbacks run on the calling thread."""
-        unit = self._submit(lambda session: function(session, *args, **kwargs))
+        unit = self._submit(lambda session: function(session, *args, **kwargs), None)
         result: T = unit.future.result()
         for callback in unit.callbacks:
             callback()
         return result
 
     def close(self) -> None:
-        """Finish what waits, then close all connections."""
-        self._queue.put(None)
+        """Finish what waits, then close all connections. What is asked later raises DatabaseClosed."""
+        with self._closing:
+            self._is_closed = True
+            self._queue.put(None)
         self._writer.join()
         self._readers.shutdown(wait=True)
+        for connection in self._reading.values():
+            connection.close()
         self._engine.dispose()
         self._reader_engine.dispose()
         _release(self._lock)
 
-    def _submit(self, function: Callable[[Session], Any]) -> _Unit:
-        unit = _Unit(function)
-        self._queue.put(unit)
+    def _submit(self, function: Callable[[Session], Any], loop: asyncio.AbstractEventLoop | None) -> _Unit:
+        unit = _Unit(function, loop)
+        with self._closing:
+            if self._is_closed:
+                raise DatabaseClosed("the node is stopping")
+            self._queue.put(unit)
         return unit
 
     def _read(self, function: Callable[[Session], Any]) -> Any:
-        with self._reader_engine.connect() as connection, Session(bind=connection) as session:
-            return function(session)
+        thread = threading.get_ident()
+        connection = self._reading.pop(thread, None) or self._reader_engine.connect()
+        try:
+            with Session(bind=connection) as session:
+                result = function(session)
+        except BaseException:
+            connection.close()  # whatever happened to it, the next unit gets a new one
+            raise
+        self._reading[thread] = connection
+        return result
 
     def _write(self) -> None:
         """The writer thread: one group after the other until the end mark."""
@@ -188,16 +219,20 @@ class Database:
                 for unit in group:
                     _attempt(connection, unit, self.session_info)
         except Exception as error:  # noqa: BLE001  # whatever it was, each caller is told, and the writer lives on
-            failure = DiskFull("the disk is full") if _is_full(error) else error
+            failure = _as_unavailable(error)
             log.critical("commit failed", units=len(group), reason=type(error).__name__)
             for unit in group:
-                unit.failure = unit.failure or failure
+                unit.failure = failure if unit.failure in (None, error) else unit.failure
         for unit in group:
             _tell(unit)
 
 
 def _attempt(connection: Connection, unit: _Unit, info: dict[str, Any]) -> None:
-    """Run one unit in its savepoint; an exception undoes it and waits in `failure`."""
+    """Run one unit in its savepoint; an exception undoes it and waits in `failure`.
+
+    Raises what ended the whole transaction: SQLite rolls back by itself when the disk is full or fails, and what ran
+    after that would be committed piece by piece.
+    """
     try:
         with Session(bind=connection, join_transaction_mode="create_savepoint", expire_on_commit=False) as session:
             session.info.update(info)
@@ -205,21 +240,32 @@ def _attempt(connection: Connection, unit: _Unit, info: dict[str, Any]) -> None:
             session.commit()
             unit.callbacks = session.info.get(_AFTER_COMMIT, [])
     except Exception as error:  # the caller's exception is the caller's: handed over with its future
-        if _is_full(error) or not _is_in_transaction(connection):  # SQLite rolled all of it back: the group fails
-            raise
         unit.failure = error
+        if _is_full(error) or not _driver(connection).in_transaction:
+            raise
 
 
-def _is_in_transaction(connection: Connection) -> bool:
-    return bool(getattr(connection.connection.dbapi_connection, "in_transaction", False))
+def _driver(connection: Connection) -> sqlite3.Connection:
+    driver = connection.connection.driver_connection
+    assert isinstance(driver, sqlite3.Connection)
+    return driver
 
 
 def _tell(unit: _Unit) -> None:
+    """Hand over the outcome. Callbacks go first: they run even if the caller was cancelled meanwhile."""
     if unit.failure is not None:
         unit.callbacks = []
         unit.future.set_exception(unit.failure)
-    else:
-        unit.future.set_result(unit.result)
+        return
+    if unit.loop is not None and unit.callbacks:
+        with contextlib.suppress(RuntimeError):  # the loop has ended: nobody is left to hear
+            unit.loop.call_soon_threadsafe(_call_all, unit.callbacks)
+    unit.future.set_result(unit.result)
+
+
+def _call_all(callbacks: list[Callable[[], object]]) -> None:
+    for callback in callbacks:
+        callback()
 
 
 async def _end_of(future: asyncio.Future[Any]) -> Any:
@@ -272,6 +318,14 @@ def _release(lock: int) -> None:
 
 def _is_full(error: BaseException) -> bool:
     return isinstance(error, OperationalError) and "disk is full" in str(error)
+
+
+def _as_unavailable(error: Exception) -> Exception:
+    if _is_full(error):
+        return DiskFull("the disk is full")
+    if isinstance(error, OperationalError) and "database is locked" in str(error):
+        return DatabaseBusy("another process holds the database")
+    return error
 
 
 def _why(path: Path, error: Exception) -> str:

@@ -14,7 +14,11 @@ from node.local_store.tables import Base
 
 
 class OutboxRow(Base):
-    """One message to one node. `id` is its place in the lane; messages of one `order_key` arrive in this order."""
+    """One message to one node. `id` is its place in the lane; messages of one `order_key` arrive in this order.
+
+    `due_at` is set on what may be sent: on the first waiting message of an order key, and on no other. The lane's index
+    holds these rows only, so that the next batch is found as fast behind a million waiting messages as behind none.
+    """
 
     __tablename__ = "outbox"
 
@@ -28,6 +32,7 @@ class OutboxRow(Base):
     state: Mapped[str]  # waiting, received, refused, parked (waits behind a refused one of its order key)
     attempts: Mapped[int] = mapped_column(default=0)
     next_attempt_at: Mapped[datetime | None]
+    due_at: Mapped[datetime | None]  # when it may be sent; None while another of its order key goes first
     unanswered: Mapped[bool] = mapped_column(default=False)  # some attempt may have arrived without our hearing of it
     last_error: Mapped[str] = mapped_column(default="")
     told_at: Mapped[datetime | None]  # when sender and operator were told that there is no receipt (EBMS:0301)
@@ -44,7 +49,11 @@ class OutboxRow(Base):
     received_at: Mapped[datetime | None]
 
     __table_args__ = (
-        Index("ix_outbox_lane", "recipient", "id", sqlite_where=text("state = 'waiting'")),
+        Index("ix_outbox_due", "recipient", "due_at", "id", sqlite_where=text("due_at IS NOT NULL")),
+        Index(
+            "ix_outbox_unfinished", "recipient", "order_key", "id", "state", sqlite_where=text("state != 'received'")
+        ),
+        Index("ix_outbox_untold", "posted_at", sqlite_where=text("state != 'received' AND told_at IS NULL")),
         Index("ix_outbox_order_key", "order_key", "id"),
         Index("ix_outbox_conversation", "conversation"),
     )

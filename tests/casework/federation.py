@@ -288,7 +288,7 @@ class Federation:
         node = self.nodes[sender]
 
         def build(session: Session) -> tuple[Part, ...]:
-            message = next(w for w in outbox.claim(session, row.recipient, at=self.clock.now(), busy=frozenset(), limit=100) if w.id == row.id)  # fmt: skip
+            message = next(w for w in outbox.claim(session, row.recipient, at=self.clock.now() + timedelta(days=1), busy=frozenset(), limit=100) if w.id == row.id)  # fmt: skip
             content = node.casework.open_file(session, message.content_reference)
             files = [
                 Part(content=node.casework.open_file(session, f.reference), mime_type=f.mime, content_id=f.name)

@@ -12,7 +12,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
+from alembic import command
 from alembic.autogenerate import compare_metadata
+from alembic.config import Config
 from alembic.migration import MigrationContext
 from sqlalchemy import create_engine, text
 from sqlalchemy.orm import Session
@@ -20,7 +22,7 @@ from sqlalchemy.orm import Session
 from node import local_store
 from node.errors import SetupError
 from node.local_store import migrations
-from node.local_store.database import CannotOpenDatabase, Database, after_commit
+from node.local_store.database import CannotOpenDatabase, Database, DatabaseClosed, DiskFull, after_commit
 from node.local_store.tables import Base, UtcDateTime
 
 
@@ -93,6 +95,53 @@ async def test_a_cancelled_caller_waits_for_the_end(database):
     assert await database.read(values) == [7]
 
 
+async def test_callbacks_run_for_a_caller_that_was_cancelled(database):
+    begun, gate, called = threading.Event(), threading.Event(), asyncio.Event()
+
+    def slow(session: Session) -> None:
+        after_commit(session, called.set)
+        begun.set()
+        gate.wait(5)
+
+    task = asyncio.create_task(database.transact(slow))
+    await asyncio.to_thread(begun.wait, 5)
+    task.cancel()
+    gate.set()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    async with asyncio.timeout(5):
+        await called.wait()
+
+
+async def test_a_full_disk_fails_the_group_and_nothing_of_it_is_stored(database):
+    def fill(session: Session) -> None:
+        session.execute(text("INSERT INTO t SELECT value + 100 FROM many"))
+
+    await database.transact(lambda s: s.execute(text("CREATE VIEW many AS WITH RECURSIVE n(value) AS "
+        "(SELECT 1 UNION ALL SELECT value + 1 FROM n WHERE value < 100000) SELECT value FROM n")))  # fmt: skip
+    pages = await database.transact(lambda s: s.execute(text("PRAGMA page_count")).scalar())
+    await database.transact(lambda s: s.execute(text(f"PRAGMA max_page_count={pages + 2}")).scalar())
+    gate = threading.Event()
+    blocker = asyncio.create_task(database.transact(lambda _: gate.wait(5)))
+    await asyncio.sleep(0.05)
+    work = [asyncio.create_task(database.transact(*unit)) for unit in ((put, 1), (fill,), (put, 2))]
+    await asyncio.sleep(0.05)
+    gate.set()
+    outcomes = await asyncio.gather(*work, return_exceptions=True)
+    await blocker
+    assert [type(outcome) for outcome in outcomes] == [DiskFull] * 3
+    assert await database.read(values) == []
+    await database.transact(put, 3)
+    assert await database.read(values) == [3]
+
+
+async def test_a_closed_database_says_so(tmp_path):
+    opened = Database.open(tmp_path / "node.db", create=True)
+    opened.close()
+    with pytest.raises(DatabaseClosed):
+        await opened.transact(values)
+
+
 async def test_it_is_durable_and_readers_cannot_write(database):
     assert await database.transact(lambda s: s.execute(text("PRAGMA journal_mode")).scalar()) == "wal"
     assert await database.transact(lambda s: s.execute(text("PRAGMA synchronous")).scalar()) == 2
@@ -156,6 +205,30 @@ def test_the_migrations_make_exactly_the_tables_of_the_code(tmp_path):
     with engine.connect() as connection:
         assert compare_metadata(MigrationContext.configure(connection), Base.metadata) == []
     engine.dispose()
+
+
+def test_what_waits_in_an_older_database_is_still_sent_after_the_update(tmp_path):
+    engine = create_engine(f"sqlite:///{tmp_path / 'node.db'}")
+    rows = [(1, "received", "a"), (2, "waiting", "a"), (3, "waiting", "a"), (4, "refused", "b"), (5, "parked", "b")]
+    with engine.begin() as connection:
+        config = Config()
+        config.set_main_option("script_location", str(Path(migrations.__file__).parent))
+        config.attributes["connection"] = connection
+        command.upgrade(config, "0001")
+        for number, state, order in rows:
+            connection.execute(
+                text(
+                    "INSERT INTO outbox (id, message_id, recipient, order_key, conversation, action, posted_at, state,"
+                    " attempts, unanswered, last_error, content_reference, files, properties, content_type, signed) VALUES"
+                    " (:id, :id, 'FR', :order, '', '', '2026-01-01 00:00:00.000000', :state, 0, 0, '', '', '', '', '', '')"
+                ),
+                {"id": number, "state": state, "order": order},
+            )
+    engine.dispose()
+    opened = Database.open(tmp_path / "node.db")
+    due = opened.run(lambda s: [row.id for row in s.execute(text("SELECT id FROM outbox WHERE due_at IS NOT NULL"))])
+    opened.close()
+    assert due == [2]
 
 
 def test_head_is_the_newest_migration():

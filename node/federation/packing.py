@@ -1,0 +1,141 @@
+"""Making AS4 messages of what waits in the outbox: contents fetched, then signed and encrypted, each on its own.
+
+What cannot be built is told apart from what cannot be built now: a message that will never do is `Unbuildable` and
+stops only its own order key; Unavailable goes up, and the lane tries again later.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import structlog
+from cryptography import x509
+from cryptography.hazmat.primitives.serialization import Encoding
+from sqlalchemy.orm import Session
+
+from node.errors import Unavailable
+from node.federation import as4, outbox
+from node.federation.outbox import Waiting
+from pki.signer import Signer
+
+log = structlog.get_logger()
+
+
+@dataclass(frozen=True, slots=True)
+class Unbuildable:
+    """Why a message cannot be sent as it was posted."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Built:
+    """A message in the bytes it has from now on."""
+
+    waiting: Waiting
+    content_type: str
+    body: bytes
+    signed: str
+    certificate: bytes
+
+    def row(self) -> tuple[int, str, bytes, str, bytes]:
+        """As `outbox.store_built` takes it."""
+        return self.waiting.id, self.content_type, self.body, self.signed, self.certificate
+
+    def with_body(self) -> Waiting:
+        """As it is posted."""
+        return outbox.with_body(self.waiting, content_type=self.content_type, body=self.body, signed=self.signed)
+
+
+def read_contents(
+    session: Session, open_file: Callable[[Session, str], bytes], unbuilt: Sequence[Waiting]
+) -> list[tuple[Waiting, tuple[as4.Part, ...] | Unbuildable]]:
+    """Each message with its parts; those after the first MAX_BYTES are left for another time.
+
+    Raises:
+        Unavailable: contents cannot be read now.
+    """
+    found: list[tuple[Waiting, tuple[as4.Part, ...] | Unbuildable]] = []
+    total = 0
+    for waiting in unbuilt:
+        try:
+            parts = _parts_of(session, open_file, waiting)
+        except Unavailable:
+            raise
+        except Exception as error:  # noqa: BLE001  # a stranger's content must not stop the lane
+            found.append((waiting, _unbuildable(waiting, error)))
+            continue
+        found.append((waiting, parts))
+        total += sum(len(part.content) for part in parts)
+        if total > outbox.MAX_BYTES:
+            break
+    return found
+
+
+def pack(
+    found: Sequence[tuple[Waiting, tuple[as4.Part, ...] | Unbuildable]],
+    agreed: as4.Agreement,
+    signer: Signer,
+    certificate: x509.Certificate,
+) -> tuple[list[Built], list[tuple[Waiting, Unbuildable]]]:
+    """Sign and encrypt what can be; the rest with its reasons."""
+    built: list[Built] = []
+    failed: list[tuple[Waiting, Unbuildable]] = []
+    for waiting, contents in found:
+        if isinstance(contents, Unbuildable):
+            failed.append((waiting, contents))
+            continue
+        try:
+            built.append(_pack(waiting, contents, agreed, signer, certificate))
+        except Exception as error:  # noqa: BLE001  # one message that cannot be built must not stop the lane
+            failed.append((waiting, _unbuildable(waiting, error)))
+    return built, failed
+
+
+def _pack(
+    waiting: Waiting,
+    contents: tuple[as4.Part, ...],
+    agreed: as4.Agreement,
+    signer: Signer,
+    encrypt_for: x509.Certificate,
+) -> Built:
+    us = as4.node_of(agreed.our_party)
+    message = as4.UserMessage(
+        message_id=waiting.message_id,
+        conversation_id=waiting.conversation,
+        sender=agreed.our_party,
+        recipient=agreed.their_party,
+        service=agreed.service,
+        action=waiting.action,
+        timestamp=waiting.posted_at,
+        properties={"originalSender": us, "finalRecipient": waiting.recipient, **waiting.properties},
+        parts=contents,
+    )
+    built = as4.build(message, agreement=agreed, signer=signer, encrypt_for=encrypt_for)
+    assert signer.certificate is not None
+    return Built(
+        waiting=waiting,
+        content_type=built.content_type,
+        body=built.body,
+        signed=as4.dump_references(built.references),
+        certificate=signer.certificate.public_bytes(Encoding.DER),
+    )
+
+
+def _parts_of(session: Session, open_file: Callable[[Session, str], bytes], waiting: Waiting) -> tuple[as4.Part, ...]:
+    content = waiting.content if waiting.content is not None else open_file(session, waiting.content_reference)
+    domain = waiting.message_id.rpartition("@")[2]
+    files = (
+        as4.Part(content=open_file(session, file.reference), mime_type=file.mime, content_id=f"{file.name}@{domain}")
+        for file in waiting.files
+    )
+    return as4.Part(content=content, mime_type="application/json"), *files
+
+
+def _unbuildable(waiting: Waiting, error: Exception) -> Unbuildable:
+    log.error(
+        "message cannot be built", peer=waiting.recipient, message_id=waiting.message_id,
+        code=getattr(error, "code", type(error).__name__), exc_info=error,
+    )  # fmt: skip
+    return Unbuildable(str(error) or type(error).__name__)
