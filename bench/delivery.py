@@ -28,6 +28,7 @@ from tests.delivery.harness import SmallNode, prepare, until
 COUNT: Final = 3000
 SIZE: Final = 2048
 CASES: Final = 200
+MANY: Final = 1_000_000
 HERE: Final = Path(__file__).resolve().parents[1]
 
 
@@ -50,8 +51,9 @@ async def _run(folder: Path) -> list[dict[str, Any]]:
         here, there = time.process_time() - cpu_here, _cpu(pid) - cpu_there
         rate = COUNT / seconds
         waits = await _half_load(sender, rate / 2)
+        claim = await _claim_behind_a_million(sender)
         state = await sender.database.read(
-            lambda s: s.execute(text("SELECT count(*) FROM outbox WHERE receipt IS NULL")).scalar()
+            lambda s: s.execute(text("SELECT count(*) FROM outbox WHERE receipt IS NULL AND recipient = 'FR'")).scalar()
         )
     note = f"{COUNT} messages of {SIZE} bytes, {CASES} cases"
     return [
@@ -71,6 +73,7 @@ async def _run(folder: Path) -> list[dict[str, Any]]:
             "unit": "ms",
             "goal": "< 100",
         },
+        {"what": f"claim of the next batch behind {MANY:,} waiting", "value": claim, "unit": "ms", "goal": "< 2"},
         {"what": "messages without a verified receipt at the end", "value": int(state or 0), "goal": "0"},
     ]
 
@@ -112,6 +115,28 @@ def _post(session: Any, node: SmallNode, body: str, name: str, order: str) -> No
         session, message_id=f"{name}@ee.imi.node", recipient=NodeId("FR"), order=order, conversation=order,
         action="events", content=body.encode(), at=node.clock.now(),
     )  # fmt: skip
+
+
+async def _claim_behind_a_million(node: SmallNode) -> float:
+    """Milliseconds; the messages wait for a node without a lane here, ten in each case."""
+    await node.database.transact(lambda s: s.execute(text(_FILL)))
+    now, spent = node.clock.now(), []
+    for _ in range(50):
+        began = time.perf_counter()
+        claimed = await node.database.read(outbox.claim, NodeId("XX"), at=now)
+        spent.append((time.perf_counter() - began) * 1000)
+        assert len(claimed) == outbox.BATCH
+    return statistics.median(spent)
+
+
+_FILL: Final = f"""
+WITH RECURSIVE n(i) AS (SELECT 0 UNION ALL SELECT i + 1 FROM n WHERE i < {MANY} - 1)
+INSERT INTO outbox (message_id, recipient, order_key, conversation, action, posted_at, state, attempts, due_at, unanswered,
+                    last_error, content, content_reference, files, properties, content_type, signed)
+SELECT i || '@xx', 'XX', 'case-' || (i % {MANY // 10}), '', 'events', '2026-01-01 00:00:00.000000', 'waiting', 0,
+       CASE WHEN i < {MANY // 10} THEN '2026-01-01 00:00:00.000000' END, 0, '', zeroblob(100), '', '[]', '{{}}', '', ''
+FROM n
+"""
 
 
 async def _done(node: SmallNode) -> bool:

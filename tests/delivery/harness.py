@@ -1,20 +1,26 @@
 """Small real nodes for delivery tests: keys, trust list, database, lanes and door, with opaque payloads.
 
 A delivered message is written to the table `log` in the transaction that stores it: what stands there, in order, is
-what "arrived" means. Run as a program it is one node process: `python harness.py FOLDER NODE [CRASH-LINE]`.
+what "arrived" means. Run as a program it is one node process (`python -m tests.delivery.harness FOLDER NODE PEER GOAL
+CRASH-LINE`), or, without arguments, a `Nursery`: it has everything imported and forks a node process on request, so that a
+node killed a hundred times does not spend its lives importing.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
 import os
 import signal
 import socket
+import subprocess
 import sys
+import traceback
 from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any, NoReturn
 
 from aiohttp import web
 from sqlalchemy import text
@@ -37,6 +43,7 @@ from pki.trustlist import NodeEntry, Publisher
 from pki.trustlist.publisher import load_state_key, make_state_key
 
 SUITE = "as4-2.0-ed25519-x25519"
+KEYS = 12
 
 
 def free_port() -> int:
@@ -211,7 +218,7 @@ def _kill_at(line: str) -> Callable[[str], None]:
 
 
 async def _serve(folder: Path, node: str, peer: str, goal: int, line: str) -> None:
-    """Run, posting to `peer` under three order keys until `goal` messages were posted in all lives together."""
+    """Run, posting to `peer` under KEYS order keys until `goal` messages were posted in all lives together."""
     crash = _kill_at(line)
     async with SmallNode(folder, NodeId(node), crash_at=crash).running() as small:
         (folder / node / "up").touch()
@@ -221,11 +228,82 @@ async def _serve(folder: Path, node: str, peer: str, goal: int, line: str) -> No
                 await asyncio.Event().wait()
             bodies = [f"{node}-{n:05}" for n in range(number, min(number + 3, goal))]
             for body in bodies:
-                await small.post(peer, body, order=f"case-{int(body[-5:]) % 3}")
+                await small.post(peer, body, order=f"case-{int(body[-5:]) % KEYS}")
             crash("posted")
             await asyncio.sleep(0.005)
 
 
+class Nursery:
+    """Starts node processes that are killed: a real process each, forked from one that has imported everything."""
+
+    def __init__(self) -> None:
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", "tests.delivery.harness"],
+            cwd=Path(__file__).parents[2], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+        )  # fmt: skip
+
+    def start(self, folder: Path, node: str, peer: str, goal: int, line: str = "") -> int:
+        """The process id of a new node process."""
+        return self._ask(["start", str(folder), node, peer, goal, line])
+
+    def ended(self, pid: int) -> int | None:
+        """The signal that ended a process (0: none did); None while it runs."""
+        return self._ask(["ended", pid])
+
+    def kill(self, pid: int) -> None:
+        """SIGKILL, and wait for the end."""
+        self._ask(["kill", pid])
+
+    def close(self) -> None:
+        """End it; what it started is killed."""
+        self._process.communicate()
+
+    def _ask(self, question: list[object]) -> Any:
+        self._process.stdin.write(json.dumps(question) + "\n")
+        self._process.stdin.flush()
+        return json.loads(self._process.stdout.readline())
+
+
+def _raise_children() -> None:
+    """The nursery's own loop: one question a line, one answer a line."""
+    children: set[int] = set()
+    for asked in sys.stdin:
+        match json.loads(asked):
+            case ["start", folder, node, peer, goal, line]:
+                pid = os.fork()
+                if not pid:
+                    _live(folder, node, peer, goal, line)
+                children.add(pid)
+                answer = pid
+            case ["kill", pid]:
+                if pid in children:
+                    os.kill(pid, signal.SIGKILL)
+                    os.waitpid(pid, 0)
+                    children.discard(pid)
+                answer = 0
+            case ["ended", pid]:
+                gone, status = os.waitpid(pid, os.WNOHANG)
+                answer = None if not gone else os.waitstatus_to_exitcode(status) * -1
+                if gone:
+                    children.discard(pid)
+        print(json.dumps(answer), flush=True)
+    for pid in children:
+        os.kill(pid, signal.SIGKILL)
+
+
+def _live(folder: str, node: str, peer: str, goal: int, line: str) -> NoReturn:
+    os.close(0)
+    os.dup2(2, 1)  # standard output is the nursery's answers
+    log.configure(node=node, level="error")
+    try:
+        asyncio.run(_serve(Path(folder), node, peer, int(goal), line))
+    except BaseException:  # noqa: BLE001  # a forked child must end here, whatever it was
+        traceback.print_exc()
+    finally:
+        os._exit(1)
+
+
 if __name__ == "__main__":
-    log.configure(node=sys.argv[2], level="error")
-    asyncio.run(_serve(Path(sys.argv[1]), sys.argv[2], sys.argv[3], int(sys.argv[4]), sys.argv[5]))
+    if sys.argv[1:]:
+        _live(*sys.argv[1:6])
+    _raise_children()
