@@ -43,7 +43,7 @@ class Side:
             our_party=self.party,
             their_party=other.party,
             suite=as4.COMMON,
-            actions=frozenset({"events"}),
+            services=(as4.Service(name=as4.SERVICE, actions=frozenset({"events"})),),
             their_signing=(other.signer.certificate,),
         )
 
@@ -97,7 +97,7 @@ class Exchange:
             ref_to_message_id=header.message_id,
             message_id="receipt@si.imi.node",
             at=NOW,
-            suite=as4.COMMON,
+            form=as4.SignatureForm(suite=as4.COMMON),
             signer=self.si.signer,
         )
 

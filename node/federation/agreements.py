@@ -11,7 +11,7 @@ from node.federation import as4
 from node.federation.peers import Peer, Peers, UnknownPeer
 from node.ids import NodeId
 
-ACTIONS: Final = frozenset({"events", "query", "statistics"})
+SERVICE: Final = as4.Service(name=as4.SERVICE, actions=frozenset({"events", "query", "statistics"}))
 
 
 def agreement(peers: Peers, node: NodeId) -> as4.Agreement:
@@ -29,7 +29,7 @@ def _by_entry(us: NodeId, node: NodeId, suite: str, signing: tuple[x509.Certific
         our_party=as4.party_of(us),
         their_party=as4.party_of(node),
         suite=as4.SUITES[suite],
-        actions=ACTIONS,
+        services=(SERVICE,),
         their_signing=signing,
     )
 

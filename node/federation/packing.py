@@ -106,7 +106,7 @@ def _pack(
         conversation_id=waiting.conversation,
         sender=agreed.our_party,
         recipient=agreed.their_party,
-        service=agreed.service,
+        service=as4.SERVICE,
         action=waiting.action,
         timestamp=waiting.posted_at,
         properties={"originalSender": us, "finalRecipient": waiting.recipient, **waiting.properties},

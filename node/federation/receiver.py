@@ -152,7 +152,7 @@ class Receiver:
             ref_to_message_id=header.message_id,
             message_id=new_message_id(self._peers.us),
             at=at,
-            suite=agreed.suite,
+            form=agreed.signature_form,
             signer=self._keys.signer,
         )
         return _Opened(
@@ -223,7 +223,7 @@ class Receiver:
             ref_to_message_id=message_id,
             message_id=new_message_id(self._peers.us),
             at=datetime.now(UTC),
-            suite=as4.COMMON,
+            form=as4.SignatureForm(suite=as4.COMMON),
             signer=self._keys.signer,
         )
         return Answer(content_type=built.content_type, body=built.body)

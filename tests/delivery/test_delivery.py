@@ -55,7 +55,7 @@ async def test_the_stored_receipt_repeats_what_was_signed(folder):
         assert row.receipt == there.receipt
         assert row.body == there.body
         agreed = as4.Agreement(
-            our_party="imi-node-ee", their_party="imi-node-fr", suite=as4.COMMON, actions=frozenset({"events"}),
+            our_party="imi-node-ee", their_party="imi-node-fr", suite=as4.COMMON, services=(as4.Service(name=as4.SERVICE, actions=frozenset({"events"})),),
             their_signing=france.peers.get(NodeId("FR")).signing,
         )  # fmt: skip
         receipt = as4.read_signal("application/soap+xml", row.receipt, agreed, at=SystemClock().now())

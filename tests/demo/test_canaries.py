@@ -130,7 +130,7 @@ def decrypted(folder: Path, node: str) -> list[bytes]:
     for sender, content_type, body in rows:
         agreed = as4.Agreement(
             our_party=as4.party_of(node), their_party=as4.party_of(sender), suite=as4.COMMON,
-            actions=frozenset({"events", "query", "statistics"}), their_signing=trust.nodes[NodeId(sender)].signing,
+            services=(as4.Service(name=as4.SERVICE, actions=frozenset({"events", "query", "statistics"})),), their_signing=trust.nodes[NodeId(sender)].signing,
         )  # fmt: skip
         package = as4.unpack(content_type, body, as4.Limits())
         verified = as4.verify(package, as4.parse_soap(package, as4.Limits()), agreed, at=datetime.now(UTC))

@@ -91,7 +91,7 @@ async def _in_another_name(stage: Stage, insider: _Insider) -> None:
     agreed = replace(agreement(insider.peers, ESTONIA), our_party=as4.party_of("RO"))
     message = as4.UserMessage(
         message_id=new_message_id(NodeId("RO")), conversation_id="RO-2026-999999", sender=agreed.our_party,
-        recipient=agreed.their_party, service=agreed.service, action="events", timestamp=datetime.now(UTC),
+        recipient=agreed.their_party, service=as4.SERVICE, action="events", timestamp=datetime.now(UTC),
         parts=(as4.Part(content=b"{}", mime_type="application/json"),),
     )  # fmt: skip
     certificate = encryption_certificate(insider.peers.get(ESTONIA))

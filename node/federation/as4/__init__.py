@@ -1,4 +1,4 @@
-"""eDelivery AS4 2.0 messages as values: bytes and keys in, messages and verdicts out. No input or output here.
+"""eDelivery AS4 messages, 1.15 and 2.0, as values: bytes and keys in, messages and verdicts out. No input or output here.
 
 Sending:
 
@@ -54,6 +54,9 @@ from node.federation.as4.model import (
     Limits,
     Part,
     Reference,
+    Retry,
+    Service,
+    SignatureForm,
     Signer,
     UserMessage,
     dump_references,
@@ -72,12 +75,14 @@ from node.federation.as4.signals import (
     check_receipt,
     read_signal,
 )
-from node.federation.as4.suites import COMMON, SUITES, Suite
+from node.federation.as4.suites import COMMON, CURVES, RSA, SUITES, Suite
 from node.federation.as4.verifying import Verified, check_agreed, verify
 
 __all__ = [
     "COMMON",
+    "CURVES",
     "EBMS_CODES",
+    "RSA",
     "SERVICE",
     "SUITES",
     "TEST_ACTION",
@@ -112,7 +117,10 @@ __all__ = [
     "PolicyBroken",
     "Receipt",
     "Reference",
+    "Retry",
+    "Service",
     "Signal",
+    "SignatureForm",
     "Signer",
     "Suite",
     "TooLarge",

@@ -18,9 +18,19 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from node.federation.as4 import mime, names, payload, tokens
 from node.federation.as4.canonical import attribute, text
 from node.federation.as4.errors import BadSignature
-from node.federation.as4.model import Agreement, Built, KeyReference, Part, Reference, Signer, UserMessage
+from node.federation.as4.model import (
+    CONTENT_KEY_BYTES,
+    FOUR_CORNERS,
+    Agreement,
+    Built,
+    Part,
+    Random,
+    Reference,
+    Service,
+    Signer,
+    UserMessage,
+)
 from node.federation.as4.signing import envelope, write_timestamp_and_id
-from node.federation.as4.suites import CONTENT_KEY_BYTES, Random
 
 _SAFE_ID = re.compile(r"[A-Za-z0-9._-]{1,200}@[A-Za-z0-9._-]{1,200}")
 
@@ -48,7 +58,7 @@ def build(
 
     A message that contradicts the agreement, or that XML cannot carry, is our own fault: ValueError.
     """
-    _check(message, agreement)
+    service = _check(message, agreement)
     token = random(16).hex()
     domain = message.message_id.rpartition("@")[2]
     content_key = random(CONTENT_KEY_BYTES)
@@ -57,11 +67,11 @@ def build(
     if sealed:
         security = _encryption(sealed, content_key, token, agreement=agreement, encrypt_for=encrypt_for, random=random)
     soap, references = envelope(
-        _user_message(message, agreement, sealed),
+        _user_message(message, agreement, service, sealed),
         token=token,
         security=security,
         attached=[_reference(part) for part in sealed],
-        suite=agreement.suite,
+        form=agreement.signature_form,
         signer=signer,
     )
     attachments = [(part.content_id, part.ciphertext) for part in sealed]
@@ -69,20 +79,24 @@ def build(
     return Built(content_type=content_type, body=body, soap=soap, references=references)
 
 
-def _check(message: UserMessage, agreement: Agreement) -> None:
+def _check(message: UserMessage, agreement: Agreement) -> Service:
+    """The agreed service the message is for."""
     if (message.sender, message.recipient) != (agreement.our_party, agreement.their_party):
         raise ValueError("the message is not between the parties of the agreement")
-    agreed = message.service == agreement.service and message.action in agreement.actions
-    if not (agreed or message.is_test):
+    service = agreement.service(message.service)
+    if service is None or message.action not in service.actions:
         raise ValueError("service or action is not agreed")
-    if message.agreement_ref != agreement.agreement_ref:
-        raise ValueError("the message names another agreement")
+    if message.ref_to_message_id is not None and not agreement.two_way:
+        raise ValueError("an answer to a message, where only one-way exchanges are agreed")
+    if agreement.four_corner and not message.properties.keys() >= FOUR_CORNERS:
+        raise ValueError("originalSender and finalRecipient are missing")
     if not _SAFE_ID.fullmatch(message.message_id):
         raise ValueError("the message id is no plain id@domain")
     if len(message.parts) > agreement.limits.parts:
         raise ValueError("too many parts")
     if any(part.content_id and not _SAFE_ID.fullmatch(part.content_id) for part in message.parts):
         raise ValueError("a content id is no plain id@domain")
+    return service
 
 
 def _seal(parts: Sequence[Part], content_key: bytes, suffix: str, random: Random) -> list[_Sealed]:
@@ -120,43 +134,51 @@ def write_timestamp(at: datetime) -> str:
     return at.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.") + f"{at.microsecond // 1000:03d}Z"
 
 
-def _user_message(message: UserMessage, agreement: Agreement, sealed: Sequence[_Sealed]) -> str:
+def _user_message(message: UserMessage, agreement: Agreement, service: Service, sealed: Sequence[_Sealed]) -> str:
     reference = message.ref_to_message_id
     refers = f"<eb:RefToMessageId>{text(reference)}</eb:RefToMessageId>" if reference else ""
     properties = "".join(
-        f'<eb:Property name="{attribute(name)}">{text(value)}</eb:Property>'
-        for name, value in message.properties.items()
+        _property(name, value, agreement.property_types.get(name)) for name, value in message.properties.items()
     )
     parts = "".join(map(_part_info, sealed))
     return (
         "<eb:UserMessage><eb:MessageInfo>"
         f"{write_timestamp_and_id(write_timestamp(message.timestamp), text(message.message_id))}{refers}"
-        f"</eb:MessageInfo>{_party_info(agreement)}{_collaboration(message, agreement)}"
+        f"</eb:MessageInfo>{_party_info(message, agreement)}{_collaboration(message, agreement, service)}"
         f"{f'<eb:MessageProperties>{properties}</eb:MessageProperties>' if properties else ''}"
         f"{f'<eb:PayloadInfo>{parts}</eb:PayloadInfo>' if parts else ''}</eb:UserMessage>"
     )
 
 
-def _party_info(agreement: Agreement) -> str:
-    kind = attribute(agreement.party_type)
+def _property(name: str, value: str, kind: str | None) -> str:
+    typed = f' type="{attribute(kind)}"' if kind else ""
+    return f'<eb:Property name="{attribute(name)}"{typed}>{text(value)}</eb:Property>'
+
+
+def _party_info(message: UserMessage, agreement: Agreement) -> str:
+    ours, theirs = agreement.roles if message.ref_to_message_id is None else reversed(agreement.roles)
     return (
-        f'<eb:PartyInfo><eb:From><eb:PartyId type="{kind}">{text(agreement.our_party)}</eb:PartyId>'
-        f"<eb:Role>{names.INITIATOR}</eb:Role></eb:From>"
-        f'<eb:To><eb:PartyId type="{kind}">{text(agreement.their_party)}</eb:PartyId>'
-        f"<eb:Role>{names.RESPONDER}</eb:Role></eb:To></eb:PartyInfo>"
+        f'<eb:PartyInfo><eb:From><eb:PartyId type="{attribute(agreement.our_party_type)}">'
+        f"{text(agreement.our_party)}</eb:PartyId><eb:Role>{text(ours)}</eb:Role></eb:From>"
+        f'<eb:To><eb:PartyId type="{attribute(agreement.their_party_type)}">'
+        f"{text(agreement.their_party)}</eb:PartyId><eb:Role>{text(theirs)}</eb:Role></eb:To></eb:PartyInfo>"
     )
 
 
-def _collaboration(message: UserMessage, agreement: Agreement) -> str:
-    named = message.agreement_ref
-    service_type = agreement.service_type if message.service == agreement.service else None
-    kind = f' type="{attribute(service_type)}"' if service_type else ""
+def _collaboration(message: UserMessage, agreement: Agreement, service: Service) -> str:
+    kind = f' type="{attribute(service.type)}"' if service.type else ""
     return (
-        "<eb:CollaborationInfo>"
-        f"{f'<eb:AgreementRef>{text(named)}</eb:AgreementRef>' if named else ''}"
+        f"<eb:CollaborationInfo>{_agreement_ref(agreement)}"
         f"<eb:Service{kind}>{text(message.service)}</eb:Service><eb:Action>{text(message.action)}</eb:Action>"
         f"<eb:ConversationId>{text(message.conversation_id)}</eb:ConversationId></eb:CollaborationInfo>"
     )
+
+
+def _agreement_ref(agreement: Agreement) -> str:
+    if agreement.agreement_ref is None:
+        return ""
+    kind = f' type="{attribute(agreement.agreement_type)}"' if agreement.agreement_type else ""
+    return f"<eb:AgreementRef{kind}>{text(agreement.agreement_ref)}</eb:AgreementRef>"
 
 
 def _part_info(sealed: _Sealed) -> str:
@@ -180,17 +202,12 @@ def _encryption(
     random: Random,
 ) -> str:
     """The encrypted key and one EncryptedData per part, in the order receivers need."""
-    recipient_token = ""
-    if agreement.encryption_reference is KeyReference.TOKEN:
-        recipient_token = tokens.write_token(encrypt_for, f"X509E-{token}")
-        reference = tokens.write_direct_reference(f"X509E-{token}")
-    else:
-        reference = tokens.write_ski_reference(encrypt_for)
+    named = tokens.write_named(encrypt_for, agreement.encryption_reference, f"X509E-{token}")
     numbers = range(1, len(sealed) + 1)
     listed = "".join(f'<xenc:DataReference URI="#ED-{token}-{number}"/>' for number in numbers)
     return (
-        f'{recipient_token}<xenc:EncryptedKey xmlns:xenc="{names.XENC}" Id="EK-{token}">'
-        f"{agreement.suite.wrap(encrypt_for, content_key, reference, random)}"
+        f'{named.token}<xenc:EncryptedKey xmlns:xenc="{names.XENC}" Id="EK-{token}">'
+        f"{agreement.suite.wrap(encrypt_for, content_key, named.reference, random)}"
         f"<xenc:ReferenceList>{listed}</xenc:ReferenceList></xenc:EncryptedKey>"
         f"{''.join(_encrypted_data(part, token, number) for number, part in zip(numbers, sealed, strict=True))}"
     )

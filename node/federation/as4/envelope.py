@@ -46,10 +46,11 @@ class Envelope:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Party:
-    """A party id with its type (empty if none was given)."""
+    """A party id with its type (empty if none was given), and the role it plays in the exchange."""
 
     id: str
     type: str = ""
+    role: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,6 +73,7 @@ class Header:
     sender: Party
     recipient: Party
     agreement_ref: str | None
+    agreement_type: str | None
     service: str
     service_type: str | None
     action: str
@@ -194,6 +196,7 @@ def _header(envelope: Envelope, info: Info, limits: Limits) -> Header:
     parties = reading.fields(reading.need(unit, names.EB, "PartyInfo"))
     about = reading.fields(reading.need(unit, names.EB, "CollaborationInfo"))
     service = reading.need(about, names.EB, "Service")
+    agreed = about.get(f"{{{names.EB}}}AgreementRef")
     return Header(
         message_id=info.message_id,
         ref_to_message_id=info.ref_to_message_id,
@@ -201,6 +204,7 @@ def _header(envelope: Envelope, info: Info, limits: Limits) -> Header:
         sender=_party(reading.need(parties, names.EB, "From")),
         recipient=_party(reading.need(parties, names.EB, "To")),
         agreement_ref=_optional_text(about, "AgreementRef"),
+        agreement_type=None if agreed is None else agreed.get("type"),
         service=reading.content(service),
         service_type=service.get("type"),
         action=_text(about, "Action"),
@@ -214,8 +218,8 @@ def _header(envelope: Envelope, info: Info, limits: Limits) -> Header:
 def _party(side: etree._Element) -> Party:
     found = reading.fields(side)
     party = reading.need(found, names.EB, "PartyId")
-    reading.content(reading.need(found, names.EB, "Role"))
-    return Party(id=reading.content(party), type=party.get("type", ""))
+    role = reading.content(reading.need(found, names.EB, "Role"))
+    return Party(id=reading.content(party), type=party.get("type", ""), role=role)
 
 
 def _text(parent: dict[str, etree._Element], name: str) -> str:

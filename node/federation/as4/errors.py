@@ -47,22 +47,34 @@ INVALID_RECEIPT = EbmsCode(code="EBMS:0302", name="InvalidReceipt", category="Co
 DECOMPRESSION_FAILURE = EbmsCode(code="EBMS:0303", name="DecompressionFailure", category="Communication")
 DUPLICATE_DETECTED = EbmsCode(code="EBMS:4001", name="DuplicateDetected", category="Content")  # phase4's own
 
+_MAX_SAID = 300
+
 EBMS_CODES = {row.code: row for row in list(globals().values()) if isinstance(row, EbmsCode)}
 
 
 class As4Error(PeerError):
     """A message, receipt or error signal breaks the profile or the agreement.
 
-    `message_id` is the MessageId of the message at fault, once it could be read (unauthenticated).
+    `message_id` is the MessageId of the message at fault, once it could be read (unauthenticated). `field` is what in it
+    differs from the agreement, with what was `expected` and what was `received`: that much the peer is told too, as it
+    is no secret between the parties and the only thing its operator can act on.
     """
 
     code = "peer.as4"
     ebms: ClassVar[EbmsCode] = OTHER
     description: ClassVar[str] = "The message could not be processed."
 
-    def __init__(self, message: str, *, message_id: str | None = None) -> None:
+    def __init__(
+        self, message: str, *, message_id: str | None = None, field: str = "", expected: str = "", received: str = ""
+    ) -> None:
         super().__init__(message)
         self.message_id = message_id
+        self.field, self.expected, self.received = field, expected[:_MAX_SAID], received[:_MAX_SAID]
+
+    @property
+    def difference(self) -> str:
+        """Which field differed from the agreement, and how; empty if none is to blame."""
+        return f"{self.field}: expected {self.expected!r}, received {self.received!r}" if self.field else ""
 
 
 class BrokenMime(As4Error):

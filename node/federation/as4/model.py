@@ -6,13 +6,14 @@ Content IDs are written without angle brackets everywhere but in the MIME header
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from enum import Enum
 from typing import TYPE_CHECKING, Protocol
 
 from cryptography import x509
+from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePublicKey
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PublicKey
 
 from node.federation.as4 import names
@@ -21,6 +22,10 @@ if TYPE_CHECKING:
     from node.federation.as4.suites import Suite
 
 MIB = 1024 * 1024
+CONTENT_KEY_BYTES = 16  # AES-128
+FOUR_CORNERS = frozenset({"originalSender", "finalRecipient"})  # message properties of a four-corner exchange
+
+Random = Callable[[int], bytes]
 
 
 class Signer(Protocol):
@@ -30,26 +35,51 @@ class Signer(Protocol):
     def certificate(self) -> x509.Certificate | None: ...
 
     def sign(self, data: bytes) -> bytes:
-        """The raw signature of `data` (Ed25519: 64 bytes)."""
+        """The octets of `ds:SignatureValue` over `data`.
+
+        Ed25519: 64 bytes. Elliptic curves: r and s, each as wide as the curve's order. RSA: PKCS#1 v1.5.
+        """
         ...
 
 
 class Decrypter(Protocol):
-    """A decryption key with its certificate (pki.signer.Decrypter)."""
+    """A decryption key with its certificate (pki.signer.Decrypter): X25519, elliptic curve or RSA."""
 
     @property
     def certificate(self) -> x509.Certificate | None: ...
 
-    def exchange(self, peer_public: X25519PublicKey) -> bytes:
-        """The raw shared secret of our private key and the sender's ephemeral key."""
+    def exchange(self, peer_public: X25519PublicKey | EllipticCurvePublicKey) -> bytes:
+        """The raw shared secret of our private key and the sender's ephemeral key.
+
+        Raises ValueError if the keys are of different kinds or the secret would be all zero.
+        """
+        ...
+
+    def decrypt(self, wrapped: bytes, *, digest: str, mgf_digest: str) -> bytes:
+        """What was encrypted for our RSA key with OAEP and these hash functions ("sha1", "sha256").
+
+        Raises ValueError if it was not, or if our key is no RSA key.
+        """
         ...
 
 
 class KeyReference(Enum):
-    """How a message names the recipient's encryption certificate."""
+    """How a message names a certificate."""
 
+    TOKEN = "bst"  # noqa: S105 - the certificate itself, as BinarySecurityToken X509v3
+    PATH = "pkipath"  # the certificate after its authorities, as BinarySecurityToken X509PKIPathv1
     SUBJECT_KEY_IDENTIFIER = "ski"
-    TOKEN = "bst"  # noqa: S105 - the certificate itself, as BinarySecurityToken
+    ISSUER_SERIAL = "issuer-serial"
+    THUMBPRINT = "thumbprint"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SignatureForm:
+    """How we sign for a peer. `issuers` are the authorities of our certificate, the highest first (for PATH)."""
+
+    suite: Suite
+    reference: KeyReference = KeyReference.TOKEN
+    issuers: tuple[x509.Certificate, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -138,20 +168,63 @@ class Limits:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Service:
+    """An agreed service with its actions. `type` is left out for a service named by a URI."""
+
+    name: str
+    actions: frozenset[str]
+    type: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Retry:
+    """Reception awareness: how long to wait between attempts, and when sender and operator are told (EBMS:0301).
+
+    Attempts go on after that: what is told is that nobody knows whether the peer has the message.
+    """
+
+    first: timedelta = timedelta(seconds=1)  # doubled at each failure
+    longest: timedelta = timedelta(minutes=15)
+    report_after: timedelta = timedelta(hours=24)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Agreement:
     """What was agreed with one peer (a P-Mode): the algorithms are taken from here, never from a message."""
 
     our_party: str
     their_party: str
     suite: Suite
-    actions: frozenset[str]
+    services: tuple[Service, ...]
     their_signing: tuple[x509.Certificate, ...]
-    service: str = names.SERVICE
-    service_type: str | None = None
+    our_party_type: str = names.UNREGISTERED
+    their_party_type: str = names.UNREGISTERED
+    roles: tuple[str, str] = (names.INITIATOR, names.RESPONDER)  # of who opens an exchange, of who answers it
     agreement_ref: str | None = None
-    party_type: str = names.UNREGISTERED
+    agreement_type: str | None = None
+    two_way: bool = False  # a message may answer another by RefToMessageId, in push-and-push
+    four_corner: bool = True  # originalSender and finalRecipient must be there
+    property_types: Mapping[str, str] = field(default_factory=dict)  # of message properties we send
+    compress: bool = True
+    signature_reference: KeyReference = KeyReference.TOKEN
     encryption_reference: KeyReference = KeyReference.SUBJECT_KEY_IDENTIFIER
+    issuers: tuple[x509.Certificate, ...] = ()  # of our signing certificate, the highest first
+    retry: Retry = Retry()
     limits: Limits = Limits()
+
+    @property
+    def signature_form(self) -> SignatureForm:
+        """How messages, receipts and errors for this peer are signed."""
+        return SignatureForm(suite=self.suite, reference=self.signature_reference, issuers=self.issuers)
+
+    def service(self, name: str) -> Service | None:
+        """The agreed service of this name; the test service is part of every agreement."""
+        if name == names.TEST_SERVICE:
+            return TEST
+        return next((service for service in self.services if service.name == name), None)
+
+
+TEST = Service(name=names.TEST_SERVICE, actions=frozenset({names.TEST_ACTION}))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -15,7 +15,7 @@ from typing import cast
 from lxml import etree
 
 from node.federation.as4 import names
-from node.federation.as4.errors import BadEnvelope
+from node.federation.as4.errors import BadEnvelope, PolicyBroken
 
 MAX_DEPTH = 24
 
@@ -139,6 +139,14 @@ def algorithm(element: etree._Element) -> str:
     if value is None:
         raise BadEnvelope(f"{local_name(element)} names no algorithm")
     return value
+
+
+def expect(element: etree._Element, wanted: str) -> None:
+    """Raises PolicyBroken unless the element's algorithm is the one that was agreed."""
+    found = algorithm(element)
+    if found != wanted:
+        name = f"{local_name(element)} Algorithm"
+        raise PolicyBroken("an algorithm that is not agreed", field=name, expected=wanted, received=found)
 
 
 def local_name(element: etree._Element) -> str:

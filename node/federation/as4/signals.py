@@ -32,9 +32,8 @@ from node.federation.as4.errors import (
     PolicyBroken,
     TooLarge,
 )
-from node.federation.as4.model import Agreement, Built, Limits, Reference, Signer
+from node.federation.as4.model import Agreement, Built, Limits, Random, Reference, SignatureForm, Signer
 from node.federation.as4.signing import envelope, write_reference, write_timestamp_and_id
-from node.federation.as4.suites import Random, Suite
 from node.federation.as4.verifying import read_reference, verify_envelope
 
 _SIGNAL_TYPE = f"{names.SOAP}; charset=UTF-8"
@@ -82,7 +81,7 @@ def build_receipt(
     ref_to_message_id: str,
     message_id: str,
     at: datetime,
-    suite: Suite,
+    form: SignatureForm,
     signer: Signer,
     random: Random = os.urandom,
 ) -> Built:
@@ -95,7 +94,7 @@ def build_receipt(
         f'<eb:Receipt><ebbp:NonRepudiationInformation xmlns:ebbp="{names.EBBP}">{parts}'
         "</ebbp:NonRepudiationInformation></eb:Receipt>"
     )
-    return _signal(receipt, ref_to_message_id, message_id, at=at, suite=suite, signer=signer, random=random)
+    return _signal(receipt, ref_to_message_id, message_id, at=at, form=form, signer=signer, random=random)
 
 
 def build_error(
@@ -104,11 +103,11 @@ def build_error(
     ref_to_message_id: str | None,
     message_id: str,
     at: datetime,
-    suite: Suite,
+    form: SignatureForm,
     signer: Signer,
     random: Random = os.urandom,
 ) -> Built:
-    """The signed error signal for `error`: its ebMS code and the fixed sentence of its class, nothing else.
+    """The signed error signal for `error`: its ebMS code, the fixed sentence of its class, and which field differed.
 
     For an internal fault pass the class As4Error itself: EBMS:0004, which peers try again.
     """
@@ -117,9 +116,14 @@ def build_error(
     element = (
         f'<eb:Error category="{row.category}" errorCode="{row.code}" origin="{row.origin}"{refers}'
         f' severity="{row.severity}" shortDescription="{row.name}">'
-        f'<eb:Description xml:lang="en">{text(error.description)}</eb:Description></eb:Error>'
+        f'<eb:Description xml:lang="en">{text(_described(error))}</eb:Description></eb:Error>'
     )
-    return _signal(element, ref_to_message_id, message_id, at=at, suite=suite, signer=signer, random=random)
+    return _signal(element, ref_to_message_id, message_id, at=at, form=form, signer=signer, random=random)
+
+
+def _described(error: As4Error | type[As4Error]) -> str:
+    said = "" if isinstance(error, type) else error.difference
+    return f"{error.description} {said}".strip()
 
 
 def _signal(
@@ -128,7 +132,7 @@ def _signal(
     message_id: str,
     *,
     at: datetime,
-    suite: Suite,
+    form: SignatureForm,
     signer: Signer,
     random: Random,
 ) -> Built:
@@ -139,7 +143,7 @@ def _signal(
         token=random(16).hex(),
         security="",
         attached=(),
-        suite=suite,
+        form=form,
         signer=signer,
     )
     return Built(content_type=_SIGNAL_TYPE, body=soap, soap=soap, references=references)

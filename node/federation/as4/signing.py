@@ -12,8 +12,7 @@ from cryptography import x509
 
 from node.federation.as4 import names, tokens
 from node.federation.as4.canonical import attribute, b64, sha256
-from node.federation.as4.model import Reference, Signer
-from node.federation.as4.suites import Suite
+from node.federation.as4.model import Reference, SignatureForm, Signer
 
 _MESSAGING_OPEN = f'<eb:Messaging xmlns:eb="{names.EB}" xmlns:env="{names.ENV}" xmlns:wsu="{names.WSU}" wsu:Id="MSG-'
 _BODY_OPEN = f'<env:Body xmlns:env="{names.ENV}" xmlns:wsu="{names.WSU}" wsu:Id="BODY-'
@@ -22,7 +21,7 @@ _SECURITY_OPEN = f'<wsse:Security xmlns:wsse="{names.WSSE}" xmlns:wsu="{names.WS
 
 
 def envelope(
-    unit: str, *, token: str, security: str, attached: Sequence[Reference], suite: Suite, signer: Signer
+    unit: str, *, token: str, security: str, attached: Sequence[Reference], form: SignatureForm, signer: Signer
 ) -> tuple[bytes, tuple[Reference, ...]]:
     """The signed SOAP envelope around `unit` (canonical content of eb:Messaging) and the references it signs.
 
@@ -36,33 +35,34 @@ def envelope(
         Reference(uri=f"#BODY-{token}", digest=sha256(body.encode())),
         *attached,
     )
-    certificate = _certificate(signer)
-    signed = _signature(references, token, suite, signer)
+    named = tokens.write_named(_certificate(signer, form), form.reference, f"X509-{token}", form.issuers)
+    signed = _signature(references, token, form, signer, named.reference)
     soap = (
-        f"{_HEAD}{messaging}{_SECURITY_OPEN}{security}{tokens.write_token(certificate, f'X509-{token}')}{signed}"
+        f"{_HEAD}{messaging}{_SECURITY_OPEN}{security}{named.token}{signed}"
         f"</wsse:Security></env:Header>{body}</env:Envelope>"
     )
     return soap.encode(), references
 
 
-def _certificate(signer: Signer) -> x509.Certificate:
-    if signer.certificate is None:
-        raise ValueError("the signer has no certificate")
+def _certificate(signer: Signer, form: SignatureForm) -> x509.Certificate:
+    if signer.certificate is None or not form.suite.can_sign(signer.certificate):
+        raise ValueError(f"the signer has no certificate for {form.suite.name}")
     return signer.certificate
 
 
-def _signature(references: Sequence[Reference], token: str, suite: Suite, signer: Signer) -> str:
+def _signature(
+    references: Sequence[Reference], token: str, form: SignatureForm, signer: Signer, key_reference: str
+) -> str:
     info = (
         f'<ds:SignedInfo xmlns:ds="{names.DS}">'
         f'<ds:CanonicalizationMethod Algorithm="{names.EXC_C14N}"></ds:CanonicalizationMethod>'
-        f'<ds:SignatureMethod Algorithm="{suite.signature_algorithm}"></ds:SignatureMethod>'
+        f'<ds:SignatureMethod Algorithm="{form.suite.signature_algorithm}"></ds:SignatureMethod>'
         f"{''.join(map(write_reference, references))}</ds:SignedInfo>"
     )
-    value = suite.sign(signer, info.encode())
     return (
         f'<ds:Signature xmlns:ds="{names.DS}" Id="SIG-{token}">{info}'
-        f"<ds:SignatureValue>{b64(value)}</ds:SignatureValue>"
-        f"<ds:KeyInfo>{tokens.write_direct_reference(f'X509-{token}')}</ds:KeyInfo></ds:Signature>"
+        f"<ds:SignatureValue>{b64(signer.sign(info.encode()))}</ds:SignatureValue>"
+        f"<ds:KeyInfo>{key_reference}</ds:KeyInfo></ds:Signature>"
     )
 
 

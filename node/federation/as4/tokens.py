@@ -9,8 +9,9 @@ Source: WS-Security X.509 Certificate Token Profile 1.1.1; XML Signature 1.1 sec
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
+from typing import NamedTuple
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
@@ -18,8 +19,11 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from lxml import etree
 
 from node.federation.as4 import names, reading
-from node.federation.as4.canonical import b64
+from node.federation.as4.canonical import b64, text
 from node.federation.as4.errors import BadEnvelope
+from node.federation.as4.model import KeyReference
+
+_LONG_FORM = 0x80  # DER: the length does not fit into seven bits, and so many octets say it
 
 Matcher = Callable[[x509.Certificate], bool]
 
@@ -145,28 +149,68 @@ def token_base64(certificate: x509.Certificate) -> str:
     return b64(der(certificate))
 
 
-def write_token(certificate: x509.Certificate, identifier: str) -> str:
-    """A BinarySecurityToken holding `certificate`."""
-    return (
-        f'<wsse:BinarySecurityToken EncodingType="{names.BASE64_BINARY}" ValueType="{names.X509V3}"'
-        f' wsu:Id="{identifier}">{token_base64(certificate)}</wsse:BinarySecurityToken>'
+class Named(NamedTuple):
+    """How an element names a certificate: what must stand before it in the header, and the reference itself."""
+
+    token: str
+    reference: str
+
+
+def write_named(
+    certificate: x509.Certificate, form: KeyReference, identifier: str, issuers: Sequence[x509.Certificate] = ()
+) -> Named:
+    """The SecurityTokenReference to `certificate` in one of the forms, with the token it refers to, if any.
+
+    Args:
+        identifier: of the token in the message.
+        issuers: authorities of the certificate, the highest first: they go into a path.
+
+    Raises ValueError if the certificate has no subject key identifier and the form needs one.
+    """
+    match form:
+        case KeyReference.TOKEN:
+            return _token(token_base64(certificate), names.X509V3, identifier)
+        case KeyReference.PATH:
+            return _token(_path_base64((*issuers, certificate)), names.X509_PKI_PATH, identifier)
+        case KeyReference.SUBJECT_KEY_IDENTIFIER:
+            value = ski(certificate)
+            if value is None:
+                raise ValueError("the certificate has no subject key identifier")
+            return Named("", _identifier(names.X509_SKI, value))
+        case KeyReference.THUMBPRINT:
+            return Named("", _identifier(names.THUMBPRINT_SHA1, certificate.fingerprint(hashes.SHA1())))  # noqa: S303 - names, proves nothing
+        case KeyReference.ISSUER_SERIAL:
+            issuer = text(certificate.issuer.rfc4514_string())
+            return Named(
+                "",
+                f'<wsse:SecurityTokenReference><ds:X509Data xmlns:ds="{names.DS}"><ds:X509IssuerSerial>'
+                f"<ds:X509IssuerName>{issuer}</ds:X509IssuerName>"
+                f"<ds:X509SerialNumber>{certificate.serial_number}</ds:X509SerialNumber>"
+                "</ds:X509IssuerSerial></ds:X509Data></wsse:SecurityTokenReference>",
+            )
+
+
+def _token(content: str, kind: str, identifier: str) -> Named:
+    return Named(
+        f'<wsse:BinarySecurityToken EncodingType="{names.BASE64_BINARY}" ValueType="{kind}"'
+        f' wsu:Id="{identifier}">{content}</wsse:BinarySecurityToken>',
+        f'<wsse:SecurityTokenReference><wsse:Reference URI="#{identifier}" ValueType="{kind}"/>'
+        "</wsse:SecurityTokenReference>",
     )
 
 
-def write_direct_reference(identifier: str) -> str:
-    """A SecurityTokenReference to the token `identifier` of the same header."""
-    return (
-        f'<wsse:SecurityTokenReference><wsse:Reference URI="#{identifier}" ValueType="{names.X509V3}"/>'
-        "</wsse:SecurityTokenReference>"
-    )
-
-
-def write_ski_reference(certificate: x509.Certificate) -> str:
-    """A SecurityTokenReference by SKI. Raises ValueError if the certificate has none."""
-    identifier = ski(certificate)
-    if identifier is None:
-        raise ValueError("the certificate has no subject key identifier")
+def _identifier(kind: str, value: bytes) -> str:
     return (
         f'<wsse:SecurityTokenReference><wsse:KeyIdentifier EncodingType="{names.BASE64_BINARY}"'
-        f' ValueType="{names.X509_SKI}">{b64(identifier)}</wsse:KeyIdentifier></wsse:SecurityTokenReference>'
+        f' ValueType="{kind}">{b64(value)}</wsse:KeyIdentifier></wsse:SecurityTokenReference>'
     )
+
+
+@lru_cache(maxsize=256)
+def _path_base64(path: tuple[x509.Certificate, ...]) -> str:
+    """A PKIPath: DER SEQUENCE of certificates, the highest authority first."""
+    content = b"".join(map(der, path))
+    length = len(content)
+    octets = length.to_bytes((length.bit_length() + 7) // 8, "big")
+    head = bytes([0x30, length]) if length < _LONG_FORM else bytes([0x30, _LONG_FORM | len(octets)]) + octets
+    return b64(head + content)

@@ -19,8 +19,8 @@ from lxml import etree
 from node.federation.as4 import mime, names, reading, tokens
 from node.federation.as4.canonical import canonical, sha256
 from node.federation.as4.envelope import Envelope, Header
-from node.federation.as4.errors import BadEnvelope, BadSignature, NotAgreed, NotOurParty, PolicyBroken
-from node.federation.as4.model import Agreement, Reference
+from node.federation.as4.errors import As4Error, BadEnvelope, BadSignature, NotAgreed, NotOurParty, PolicyBroken
+from node.federation.as4.model import FOUR_CORNERS, Agreement, Reference
 
 _MAX_PREFIXES = 20
 _SECURITY_CHILDREN = {
@@ -46,19 +46,49 @@ class Verified:
 
 
 def check_agreed(header: Header, agreement: Agreement) -> None:
-    """Whether parties, agreement, service and action are those agreed. Raises NotOurParty or NotAgreed.
+    """Whether parties, roles, agreement, service, action and properties are those agreed.
 
-    The test service is part of every agreement.
+    Cheap, and before anything expensive. The test service is part of every agreement.
+
+    Raises NotOurParty or NotAgreed; the error says which field differs.
     """
-    parties = (header.sender.id, header.recipient.id)
-    types = {header.sender.type, header.recipient.type}
-    if parties != (agreement.their_party, agreement.our_party) or types != {agreement.party_type}:
-        raise NotOurParty("From and To are not the parties of the agreement", message_id=header.message_id)
-    if header.agreement_ref not in (None, agreement.agreement_ref):
-        raise NotAgreed("another agreement", message_id=header.message_id)
-    agreed = (header.service, header.service_type) == (agreement.service, agreement.service_type)
-    if not header.is_test and not (agreed and header.action in agreement.actions):
-        raise NotAgreed("service or action is not agreed", message_id=header.message_id)
+    _same(header, NotOurParty, "From/PartyId", agreement.their_party, header.sender.id)
+    _same(header, NotOurParty, "From/PartyId type", agreement.their_party_type, header.sender.type)
+    _same(header, NotOurParty, "To/PartyId", agreement.our_party, header.recipient.id)
+    _same(header, NotOurParty, "To/PartyId type", agreement.our_party_type, header.recipient.type)
+    if not agreement.two_way:
+        _same(header, NotAgreed, "RefToMessageId", None, header.ref_to_message_id)
+    theirs, ours = agreement.roles if header.ref_to_message_id is None else reversed(agreement.roles)
+    _same(header, NotAgreed, "From/Role", theirs, header.sender.role)
+    _same(header, NotAgreed, "To/Role", ours, header.recipient.role)
+    if header.agreement_ref is not None:  # left out is allowed: eDelivery AS4 makes it optional
+        _same(header, NotAgreed, "AgreementRef", agreement.agreement_ref, header.agreement_ref)
+        _same(header, NotAgreed, "AgreementRef type", agreement.agreement_type, header.agreement_type)
+    service = agreement.service(header.service)
+    if service is None:
+        names_agreed = " or ".join(one.name for one in agreement.services)
+        raise _differs(header, NotAgreed, "Service", names_agreed, header.service)
+    _same(header, NotAgreed, "Service type", service.type, header.service_type)
+    if header.action not in service.actions:
+        raise _differs(header, NotAgreed, "Action", " or ".join(sorted(service.actions)), header.action)
+    for name in FOUR_CORNERS if agreement.four_corner else ():
+        if not header.properties.get(name):
+            raise _differs(header, NotAgreed, f"MessageProperties/{name}", "a value", "")
+
+
+def _same(header: Header, kind: type[As4Error], field: str, expected: str | None, received: str | None) -> None:
+    if expected != received:
+        raise _differs(header, kind, field, expected or "", received or "")
+
+
+def _differs(header: Header, kind: type[As4Error], field: str, expected: str, received: str) -> As4Error:
+    return kind(
+        f"{field} is not the one agreed",
+        message_id=header.message_id,
+        field=field,
+        expected=expected,
+        received=received,
+    )
 
 
 def verify(package: mime.Package, header: Header, agreement: Agreement, *, at: datetime) -> Verified:
@@ -88,12 +118,11 @@ def verify_envelope(
     signature = reading.fields(_signature(envelope))
     info = reading.need(signature, names.DS, "SignedInfo")
     method = reading.only_child(info, names.DS, "SignatureMethod")
-    if reading.algorithm(method) != agreement.suite.signature_algorithm:
-        raise PolicyBroken("a signature algorithm that is not agreed")
+    algorithm = reading.algorithm(method)
     certificate = _certificate(reading.need(signature, names.DS, "KeyInfo"), envelope, agreement, at)
     value = reading.binary(reading.need(signature, names.DS, "SignatureValue"))
     prefixes = _c14n_prefixes(reading.only_child(info, names.DS, "CanonicalizationMethod"))
-    agreement.suite.verify(certificate, value, canonical(info, prefixes))
+    agreement.suite.verify(certificate, algorithm, value, canonical(info, prefixes))
     references = tuple(map(read_reference, reading.all_children(info, names.DS, "Reference")))
     _check_references(references, envelope)
     return certificate, references

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import datetime as dt
 from dataclasses import dataclass, replace
+from functools import cache, partial
 
 import pytest
 from cryptography import x509
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey, X25519PublicKey
+from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 from cryptography.x509.oid import NameOID
 
 from node.federation import as4
+from pki.signer import FileDecrypter, FileMessageSigner, FileSigner
 
 NOW = dt.datetime(2026, 11, 24, 9, 30, 0, 417_000, tzinfo=dt.UTC)
 CA_KEY = Ed25519PrivateKey.from_private_bytes(bytes(range(32)))
@@ -33,38 +36,54 @@ def certificate(name, public_key, *, issuer="Example CA", days=365, ski=True):
     return builder.sign(CA_KEY, None)
 
 
-class SigningKey:
-    def __init__(self, name, **options):
-        self._key = Ed25519PrivateKey.generate()
-        self.certificate = certificate(f"{name} sign", self._key.public_key(), **options)
+# By suite and key: a fresh signing key, a fresh decryption key, whether it signs with Ed25519.
+KINDS = {
+    "2.0": (as4.COMMON, Ed25519PrivateKey.generate, X25519PrivateKey.generate),
+    **{
+        f"2.0-ecc {curve.name}": (
+            as4.CURVES,
+            partial(ec.generate_private_key, curve),
+            partial(ec.generate_private_key, curve),
+        )
+        for curve in (ec.SECP256R1(), ec.SECP384R1(), ec.SECP521R1(), ec.BrainpoolP256R1(), ec.BrainpoolP384R1())
+    },
+    **{
+        f"1.15 {bits}": (
+            as4.RSA,
+            partial(rsa.generate_private_key, 65537, bits),
+            partial(rsa.generate_private_key, 65537, bits),
+        )
+        for bits in (2048, 3072, 4096)
+    },
+}
 
-    def sign(self, data: bytes) -> bytes:
-        return self._key.sign(data)
+
+def signing_key(name, make=Ed25519PrivateKey.generate, **options):
+    key = make()
+    signer = FileSigner if isinstance(key, Ed25519PrivateKey) else FileMessageSigner
+    return signer(key, certificate(f"{name} sign", key.public_key(), **options))
 
 
-class EncryptionKey:
-    def __init__(self, name, **options):
-        self._key = X25519PrivateKey.generate()
-        self.certificate = certificate(f"{name} encrypt", self._key.public_key(), **options)
-
-    def exchange(self, peer_public: X25519PublicKey) -> bytes:
-        return self._key.exchange(peer_public)
+def encryption_key(name, make=X25519PrivateKey.generate, **options):
+    key = make()
+    return FileDecrypter(key, certificate(f"{name} encrypt", key.public_key(), **options))
 
 
 class Side:
-    """One party's keys."""
+    """One party's keys, of one suite."""
 
-    def __init__(self, node: str) -> None:
+    def __init__(self, node: str, kind: str = "2.0") -> None:
+        self.suite, sign, encrypt = KINDS[kind]
         self.party = as4.party_of(node)
-        self.signer = SigningKey(node)
-        self.decrypter = EncryptionKey(node)
+        self.signer = signing_key(node, sign)
+        self.decrypter = encryption_key(node, encrypt)
 
     def agreement_with(self, other: Side, **changes) -> as4.Agreement:
         agreement = as4.Agreement(
             our_party=self.party,
             their_party=other.party,
-            suite=as4.COMMON,
-            actions=frozenset({"events", "query"}),
+            suite=self.suite,
+            services=(as4.Service(name=as4.SERVICE, actions=frozenset({"events", "query"})),),
             their_signing=(other.signer.certificate,),
         )
         return replace(agreement, **changes)
@@ -110,9 +129,26 @@ class Pair:
 
     def receipt(self, verified: as4.Verified, **changes) -> as4.Built:
         values = {"ref_to_message_id": verified.header.message_id, "message_id": "receipt-1@si.imi.node", "at": NOW}
-        return as4.build_receipt(verified.references, **(values | changes), suite=as4.COMMON, signer=self.si.signer)
+        return as4.build_receipt(
+            verified.references,
+            **(values | changes),
+            form=as4.SignatureForm(suite=self.si.suite),
+            signer=self.si.signer,
+        )
 
 
 @pytest.fixture(scope="session")
 def pair() -> Pair:
     return Pair(Side("AT"), Side("SI"))
+
+
+@cache
+def pair_of(kind: str) -> Pair:
+    """Keys are dear to make (RSA): one pair of each kind for the whole run."""
+    return Pair(Side("AT", kind), Side("SI", kind))
+
+
+@pytest.fixture(params=["2.0", "2.0-ecc secp256r1", "1.15 2048"], ids=["2.0", "2.0-ecc", "1.15"])
+def each_pair(request) -> Pair:
+    """The pair under each of the three suites."""
+    return pair_of(request.param)

@@ -28,7 +28,15 @@ def sent(pair) -> dict[str, bytes]:
         agreement_ref="urn:agreed&",
         properties={AWKWARD: AWKWARD, "empty": ""},
     )
-    agreed = {"agreement_ref": "urn:agreed&", "party_type": 'urn:"x"', "service_type": "t&t"}
+    agreed = {
+        "agreement_ref": "urn:agreed&",
+        "agreement_type": "a<b",
+        "two_way": True,
+        "four_corner": False,
+        "our_party_type": 'urn:"x"',
+        "their_party_type": 'urn:"x"',
+        "services": (as4.Service(name=as4.SERVICE, type="t&t", actions=frozenset({"events"})),),
+    }
     built = pair.build(message, **agreed)
     verified = pair.verify(built.content_type, built.body, **agreed)
     error = as4.build_error(
@@ -36,7 +44,7 @@ def sent(pair) -> dict[str, bytes]:
         ref_to_message_id='r&"<',
         message_id="e@x",
         at=NOW,
-        suite=as4.COMMON,
+        form=as4.SignatureForm(suite=as4.COMMON),
         signer=pair.si.signer,
     )
     ping = pair.build(pair.message(service=as4.TEST_SERVICE, action=as4.TEST_ACTION, parts=()))
@@ -60,7 +68,7 @@ def test_references_with_inclusive_prefixes_are_copied_canonically(pair):
         ref_to_message_id="m@x",
         message_id="r@x",
         at=NOW,
-        suite=as4.COMMON,
+        form=as4.SignatureForm(suite=as4.COMMON),
         signer=pair.si.signer,
     )
     signal = as4.read_signal(built.content_type, built.body, pair.at.agreement_with(pair.si), at=NOW)
@@ -75,7 +83,7 @@ def test_awkward_characters_survive():
 @pytest.mark.parametrize("bad", ["\0", "\x1f", "\ud800", "\ufffe"])
 def test_characters_xml_cannot_carry_are_our_own_fault(pair, bad):
     with pytest.raises(ValueError, match="XML cannot carry"):
-        pair.build(pair.message(properties={"x": bad}))
+        pair.build(pair.message(properties={"originalSender": "AT", "finalRecipient": "SI", "x": bad}))
 
 
 @pytest.mark.parametrize("kind", ["message", "receipt", "error", "ping"])

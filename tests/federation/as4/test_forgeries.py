@@ -16,7 +16,7 @@ from node.federation import as4
 from node.federation.as4 import building, names, signing, tokens
 from node.federation.as4.mime import Attachment
 
-from .conftest import NOW, EncryptionKey, Side, SigningKey
+from .conftest import NOW, Side, encryption_key, signing_key
 
 
 def altered(pair, old: bytes, new: bytes, built=None, **changes):
@@ -167,7 +167,9 @@ def resigned(pair, built, change_references):
     """The message with a valid signature of the right sender over other references."""
     token = re.search(rb'wsu:Id="MSG-([^"]*)"', built.soap)[1].decode()
     references = change_references(list(built.references))
-    signature = signing._signature(references, token, as4.COMMON, pair.at.signer).encode()
+    named = tokens.write_named(pair.at.signer.certificate, as4.KeyReference.TOKEN, f"X509-{token}")
+    form = as4.SignatureForm(suite=as4.COMMON)
+    signature = signing._signature(references, token, form, pair.at.signer, named.reference).encode()
     return built.soap.replace(part(rb"<ds:Signature .*</ds:Signature>", built.soap), signature)
 
 
@@ -251,7 +253,7 @@ def test_the_message_of_another_peer_is_refused(pair):
 @pytest.mark.parametrize("days", [1, 29])
 def test_an_expired_certificate_is_refused(pair, days):
     side = Side("AT")
-    side.signer = SigningKey("AT", days=days)
+    side.signer = signing_key("AT", days=days)
     built = as4.build(
         pair.message(),
         agreement=side.agreement_with(pair.si),
@@ -275,13 +277,22 @@ def test_both_certificates_of_a_rotation_are_taken(pair):
         assert pair.verify(built.content_type, built.body, their_signing=both).certificate == side.signer.certificate
 
 
+def services(**changes):
+    return {"services": (replace(as4.Service(name=as4.SERVICE, actions=frozenset({"events", "query"})), **changes),)}
+
+
 @pytest.mark.parametrize(
     ("changes", "message_changes"),
     [
-        ({"service": "urn:other"}, {"service": "urn:other"}),
-        ({"actions": frozenset({"other"})}, {"action": "other"}),
-        ({"service_type": "typed"}, {}),
-        ({"agreement_ref": "urn:agreement:other"}, {"agreement_ref": "urn:agreement:other"}),
+        (services(name="urn:other"), {"service": "urn:other"}),
+        (services(actions=frozenset({"other"})), {"action": "other"}),
+        (services(type="typed"), {}),
+        ({"agreement_ref": "urn:agreement:other"}, {}),
+        ({"two_way": True}, {"ref_to_message_id": "1@si.imi.node"}),
+        ({"roles": ("urn:asks", names.RESPONDER)}, {}),
+        ({"roles": (names.INITIATOR, "urn:answers")}, {}),
+        ({"four_corner": False}, {"properties": {"originalSender": "AT"}}),
+        ({"four_corner": False}, {"properties": {"originalSender": "AT", "finalRecipient": ""}}),
     ],
 )
 def test_what_is_not_agreed_is_refused(pair, changes, message_changes):
@@ -291,8 +302,9 @@ def test_what_is_not_agreed_is_refused(pair, changes, message_changes):
     assert caught.value.ebms.code == "EBMS:0010"
 
 
-def test_another_kind_of_party_id_is_refused(pair):
-    built = pair.build(party_type="urn:other")
+@pytest.mark.parametrize("side", ["our_party_type", "their_party_type"])
+def test_another_kind_of_party_id_is_refused(pair, side):
+    built = pair.build(**{side: "urn:other"})
     with pytest.raises(as4.NotOurParty):
         pair.read(built.content_type, built.body)
 
@@ -300,7 +312,9 @@ def test_another_kind_of_party_id_is_refused(pair):
 def test_agreement_is_looked_at_before_any_signature(pair):
     built = pair.build(pair.message(action="query"))
     with pytest.raises(as4.NotAgreed):
-        altered(pair, b"<ds:SignatureValue>", b"<ds:SignatureValue>AA", built, actions=frozenset({"events"}))
+        altered(
+            pair, b"<ds:SignatureValue>", b"<ds:SignatureValue>AA", built, **services(actions=frozenset({"events"}))
+        )
 
 
 # --- encryption ---
@@ -310,7 +324,7 @@ def test_a_message_for_another_key_is_not_decrypted(pair):
     built = pair.build()
     verified = pair.verify(built.content_type, built.body)
     with pytest.raises(as4.FailedDecryption):
-        as4.decrypt(verified, [EncryptionKey("SI")])
+        as4.decrypt(verified, [encryption_key("SI")])
     with pytest.raises(as4.FailedDecryption):
         as4.decrypt(verified, [])
 
@@ -318,8 +332,7 @@ def test_a_message_for_another_key_is_not_decrypted(pair):
 def test_every_failure_to_decrypt_gives_the_same_answer(pair):
     built = pair.build()
     verified = pair.verify(built.content_type, built.body)
-    wrong = EncryptionKey("SI")
-    wrong.certificate = pair.si.decrypter.certificate
+    wrong = replace(encryption_key("SI"), certificate=pair.si.decrypter.certificate)
     attachments = verified.package.attachments
     damaged = {
         cid: Attachment(content=memoryview(bytes(one.content[:-1]) + b"\0"), mime_type=one.mime_type)
@@ -331,7 +344,7 @@ def test_every_failure_to_decrypt_gives_the_same_answer(pair):
     answers = set()
     for attempt, keys in (
         (verified, [wrong]),
-        (verified, [EncryptionKey("SI")]),
+        (verified, [encryption_key("SI")]),
         (replace(verified, package=replace(verified.package, attachments=damaged)), [pair.si.decrypter]),
         (replace(verified, package=replace(verified.package, attachments=short)), [pair.si.decrypter]),
     ):
@@ -342,7 +355,7 @@ def test_every_failure_to_decrypt_gives_the_same_answer(pair):
             ref_to_message_id=caught.value.message_id,
             message_id="e@x",
             at=NOW,
-            suite=as4.COMMON,
+            form=as4.SignatureForm(suite=as4.COMMON),
             signer=pair.si.signer,
             random=bytes,
         )
@@ -416,7 +429,7 @@ def test_another_form_of_encryption_is_refused(pair, old, new, refusal):
 def test_a_content_key_of_another_length_is_refused(pair):
     built = pair.build()
     key = part(rb"<xenc:EncryptedKey .*</xenc:EncryptedKey>", built.soap)
-    reference = tokens.write_ski_reference(pair.si.decrypter.certificate)
+    reference = tokens.write_named(pair.si.decrypter.certificate, as4.KeyReference.SUBJECT_KEY_IDENTIFIER, "").reference
     longer = as4.COMMON.wrap(pair.si.decrypter.certificate, bytes(32), reference, os.urandom).encode()
     changed = re.sub(rb"<xenc:EncryptionMethod .*</xenc:CipherData>", lambda _: longer, key)
     with pytest.raises(as4.FailedDecryption, match="length"):
@@ -455,7 +468,7 @@ def compressed_as(pair, octets: bytes, mutate=lambda soap: soap):
         ciphertext=bytes(12) + AESGCM(key).encrypt(bytes(12), octets, None),
     )
     message = pair.message()
-    unit = mutate(building._user_message(message, agreement, [sealed]))
+    unit = mutate(building._user_message(message, agreement, agreement.services[0], [sealed]))
     security = building._encryption(
         [sealed],
         key,
@@ -469,7 +482,7 @@ def compressed_as(pair, octets: bytes, mutate=lambda soap: soap):
         token=token,
         security=security,
         attached=[building._reference(sealed)],
-        suite=as4.COMMON,
+        form=agreement.signature_form,
         signer=pair.at.signer,
     )
     package = as4.Package(

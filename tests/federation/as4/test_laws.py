@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from node.federation import as4
-from node.federation.as4 import mime, payload, suites
+from node.federation.as4 import key_agreement, mime, payload
 
 from .conftest import NOW, Pair, Side
 
@@ -30,12 +30,13 @@ PARTS = st.builds(
     content=st.binary(max_size=300),
     mime_type=st.sampled_from(["application/xml", "text/plain", "image/svg+xml", "text/csv"]),
 )
+FOUR_CORNERS = {"originalSender": "AT", "finalRecipient": "SI"}
 MESSAGES = st.builds(
     PAIR.message,
     conversation_id=XML_TEXT.filter(bool),
     ref_to_message_id=st.none() | XML_TEXT.filter(bool),
     action=st.sampled_from(["events", "query"]),
-    properties=st.dictionaries(XML_TEXT.filter(bool), XML_TEXT, max_size=5),
+    properties=st.dictionaries(XML_TEXT.filter(bool), XML_TEXT, max_size=5).map(FOUR_CORNERS.__or__),
     parts=st.lists(PARTS, max_size=5).map(tuple),
 )
 
@@ -46,8 +47,9 @@ def without_ids(message: as4.UserMessage) -> as4.UserMessage:
 
 @given(message=MESSAGES, reference=st.sampled_from(as4.KeyReference))
 def test_what_was_sent_is_read_and_its_receipt_fits(message, reference):
-    built = PAIR.build(message, encryption_reference=reference)
-    verified = PAIR.verify(built.content_type, built.body)
+    two_way = message.ref_to_message_id is not None
+    built = PAIR.build(message, encryption_reference=reference, signature_reference=reference, two_way=two_way)
+    verified = PAIR.verify(built.content_type, built.body, two_way=two_way)
     read = as4.decompress(as4.decrypt(verified, [PAIR.si.decrypter]))
     assert without_ids(read) == message
     receipt = PAIR.receipt(verified)
@@ -117,12 +119,12 @@ def test_an_ephemeral_key_java_misreads_is_drawn_again():
     misread = next(seed for seed in seeds if _is_misread(seed))
     harmless = bytes(range(32))
     offered = iter([misread, misread, harmless])
-    private, public = suites._ephemeral(lambda _: next(offered))
+    private, public = key_agreement._ephemeral(lambda _: next(offered))
     assert private.private_bytes_raw() == harmless
     assert public == private.public_key().public_bytes_raw()
     assert next(offered, None) is None
 
 
 def _is_misread(seed: bytes) -> bool:
-    public = suites.X25519PrivateKey.from_private_bytes(seed).public_key().public_bytes_raw()
+    public = key_agreement.X25519PrivateKey.from_private_bytes(seed).public_key().public_bytes_raw()
     return public[0] == 2 and public[1] <= 0x1E

@@ -22,7 +22,12 @@ def read(pair, body: bytes, content_type: str = SOAP) -> as4.Signal:
 
 def error_for(pair, kind, ref="5d5e1331@at.imi.node") -> as4.Built:
     return as4.build_error(
-        kind, ref_to_message_id=ref, message_id="e@si.imi.node", at=NOW, suite=as4.COMMON, signer=pair.si.signer
+        kind,
+        ref_to_message_id=ref,
+        message_id="e@si.imi.node",
+        at=NOW,
+        form=as4.SignatureForm(suite=as4.COMMON),
+        signer=pair.si.signer,
     )
 
 
@@ -111,7 +116,7 @@ def test_a_receipt_signed_by_another_party_is_refused(pair):
         ref_to_message_id=verified.header.message_id,
         message_id="r@x",
         at=NOW,
-        suite=as4.COMMON,
+        form=as4.SignatureForm(suite=as4.COMMON),
         signer=Side("SI").signer,
     )
     with pytest.raises(as4.InvalidReceipt):

@@ -12,7 +12,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from node.federation import as4
 from node.federation.as4 import names
 
-from .conftest import NOW, EncryptionKey, Side
+from .conftest import NOW, Side, encryption_key
 
 STR = b"<wsse:SecurityTokenReference>%s</wsse:SecurityTokenReference>"
 DS = b' xmlns:ds="%s"' % names.DS.encode()
@@ -139,7 +139,7 @@ def test_an_unknown_kind_of_token_is_refused(pair):
 
 @pytest.mark.parametrize("reference", as4.KeyReference)
 def test_during_a_rotation_the_key_is_chosen_by_the_reference(pair, reference):
-    old, new = EncryptionKey("SI"), EncryptionKey("SI")
+    old, new = encryption_key("SI"), encryption_key("SI")
     for key in (old, new):
         built = as4.build(
             pair.message(),
@@ -155,7 +155,7 @@ def test_during_a_rotation_the_key_is_chosen_by_the_reference(pair, reference):
 
 
 def test_a_certificate_without_ski_can_be_encrypted_for_by_token(pair):
-    key = EncryptionKey("SI", ski=False)
+    key = encryption_key("SI", ski=False)
     with pytest.raises(ValueError, match="no subject key identifier"):
         as4.build(
             pair.message(),

@@ -14,6 +14,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
 from node.federation import as4
+from pki.signer import FileDecrypter
 
 VECTORS = Path(__file__).parents[2] / "vectors"
 AT = dt.datetime(2026, 11, 24, tzinfo=dt.UTC)
@@ -33,7 +34,10 @@ class Key:
         self.key = load_pem_private_key((VECTORS / key_file).read_bytes(), None)
 
     def exchange(self, peer_public):
-        return self.key.exchange(peer_public)
+        return FileDecrypter(self.key).exchange(peer_public)
+
+    def decrypt(self, wrapped, **hashes):
+        return FileDecrypter(self.key).decrypt(wrapped, **hashes)
 
     def sign(self, data):
         return self.key.sign(data)
@@ -49,8 +53,7 @@ def agreement(our: str, their: str, key_file: str) -> as4.Agreement:
         our_party=our,
         their_party=their,
         suite=as4.COMMON,
-        service="urn:example:imi:service",
-        actions=frozenset({"submitRequest"}),
+        services=(as4.Service(name="urn:example:imi:service", actions=frozenset({"submitRequest"})),),
         agreement_ref="urn:imi:agreement",
         their_signing=(certificate(key_file),),
     )
