@@ -12,7 +12,7 @@ from typing import Any, Final
 
 import structlog
 from aiohttp import web
-from prometheus_client import Gauge
+from prometheus_client import Counter, Gauge
 from sqlalchemy import text
 from sqlalchemy.orm import Session
 
@@ -25,15 +25,15 @@ from node.clock import Clock, SystemClock
 from node.directory import Directory
 from node.directory.sync import Sync
 from node.errors import ImiError, SetupError, Unavailable
-from node.federation import listener, outbox
+from node.federation import listener, outbox, outside
 from node.federation.outbox import Waiting
-from node.federation.peers import Peers, TrustList
+from node.federation.peers import Peer, Peers, TrustList
 from node.federation.receiver import Receiver
 from node.federation.sender import Sender, SenderParts
 from node.federation.tls import add_anchors, server_context
 from node.federation.transport import PeerAnswered, Transport
 from node.federation.trust import NothingReadYet, NotPublished, TrustReader, from_folder, serve
-from node.ids import new_message_id
+from node.ids import NodeId, new_message_id
 from node.jobs import Job, Ticker
 from node.local_store.database import Database
 from node.local_store.files import FileStore
@@ -46,9 +46,13 @@ from pki.node_keys import NodeKeys, load_node_keys
 from pki.trustlist import Publisher
 
 MAX_TRUST_FILE: Final = 5_000_000
+PEERS_FOLDER: Final = "peers"
 RENEW_SECONDS: Final = 6 * 3600.0
 
 WAITING = Gauge("imi_lane_waiting", "Messages that wait for a peer.", ["node", "peer"])
+UNDELIVERED = Counter(
+    "imi_messages_undelivered", "Messages without a receipt in the agreed time (EBMS:0301).", ["peer"]
+)
 AUTHORITIES = Gauge("imi_directory_authorities", "Authorities in this node's directory.", ["node"])
 TRUST_VALID = Gauge("imi_trust_valid_until_seconds", "When the trust list in force ends, Unix time.", ["node"])
 log = structlog.get_logger()
@@ -86,10 +90,21 @@ class Node:
     receiver: Receiver
     sync: Sync
     addresses: dict[str, str] = field(default_factory=dict)
+    outside_stamp: tuple[tuple[str, int, int], ...] = ()
 
     async def refresh_trust(self) -> None:
         """Read the trust list; what changed counts at once. Raises Unavailable."""
         self.peers.replace(await asyncio.to_thread(self.reader.refresh))
+
+    async def refresh_outside(self) -> None:
+        """Read what was agreed with access points outside the federation, if it changed."""
+        folder = self.settings.data / PEERS_FOLDER
+        stamp = await asyncio.to_thread(outside.stamp, folder)
+        if stamp != self.outside_stamp:
+            found = await asyncio.to_thread(_outside, folder, self.settings.node, self.peers.trust)
+            self.peers.replace_outside(found)
+            self.outside_stamp = stamp
+            log.info("agreements with peers outside read", peers=[peer.node for peer in found])
 
     async def look_at_held(self) -> None:
         """Steps of other nodes that were held for want of something are looked at again."""
@@ -149,7 +164,8 @@ async def _build(settings: Settings, clock: Clock, stack: contextlib.AsyncExitSt
     stack.callback(directory.close)
     await asyncio.to_thread(directory.catch_up)
     reader = TrustReader(settings.data / "trust", _unset)
-    peers = Peers(settings.node, await _first_trust(reader, settings))
+    trust = await _first_trust(reader, settings)
+    peers = Peers(settings.node, trust, outside=_outside(settings.data / PEERS_FOLDER, settings.node, trust))
     transport = Transport(keys, peers)
     stack.push_async_callback(transport.close)
     reader.fetch = _fetch(settings, transport, peers)
@@ -207,6 +223,11 @@ async def _first_trust(reader: TrustReader, settings: Settings) -> TrustList:
     return kept
 
 
+def _outside(folder: Path, us: NodeId, trust: TrustList) -> tuple[Peer, ...]:
+    own = trust.nodes.get(us)
+    return outside.read_all(folder, us, issuers=() if own is None else (own.state_ca,))
+
+
 def _publisher(settings: Settings) -> Publisher:
     assert settings.publish_from is not None
     return Publisher(settings.publish_from.parent, settings.passphrase)
@@ -250,8 +271,8 @@ def _vocabulary(catalogue: Catalogue, texts: Texts) -> dict[str, list[str]]:
 
 
 def _undeliverable(_session: Session, waiting: Waiting) -> None:
-    """The case page shows it by the delivery's state; the operator reads it in the log and in the metrics."""
-    log.error("no receipt for a day", peer=waiting.recipient, message_id=waiting.message_id)
+    """The case page shows it by the delivery's state; the sender logs it for the operator."""
+    UNDELIVERED.labels(waiting.recipient).inc()
 
 
 async def _open_doors(node: Node, stack: contextlib.AsyncExitStack) -> None:
@@ -341,6 +362,7 @@ def _jobs(node: Node) -> list[Job]:
     pace = node.settings.pace
     jobs = [
         Job(name="read trust list", every_seconds=pace.trust_seconds, run=node.refresh_trust),
+        Job(name="read agreements with peers outside", every_seconds=pace.trust_seconds, run=node.refresh_outside),
         Job(name="greet peers", every_seconds=pace.gossip_seconds, run=node.sync.greet_all),
         Job(name="notice changes of our logs", every_seconds=2, run=node.sync.notice),
         Job(name="sweep", every_seconds=pace.sweep_seconds, run=node.sweep),

@@ -14,7 +14,16 @@ from securesystemslib.signer import Key
 from pki.errors import PkiError, Untrusted
 from pki.files import write_whole
 from pki.founding import Founding, NodePlan
-from pki.node_keys import create_keys, install, read_certificates, read_request, write_request
+from pki.node_keys import (
+    FAMILIES,
+    BadRequest,
+    create_keys,
+    create_more_keys,
+    install,
+    read_certificates,
+    read_request,
+    write_request,
+)
 from pki.state import StateOffice
 from pki.trustlist.models import NodeEntry, read_crl
 from pki.trustlist.publisher import Publisher, read_state_key
@@ -133,16 +142,32 @@ def node_request(
     host: Annotated[list[str], typer.Option(help="Name or address of the node; may be repeated.")],
     url: Annotated[str, typer.Option(help="Base address of its door for other nodes.")],
     suite: Annotated[list[str] | None, typer.Option(help="AS4 suite it reads, preferred first.")] = None,
+    also: Annotated[
+        list[str] | None,
+        typer.Option(help="Keys for another suite too: rsa (AS4 1.15) or ecc (2.0 on P-256); may be repeated."),
+    ] = None,
     passphrase_file: Passphrase = None,
 ) -> None:
-    """Make a node's keys and its request. Example: `node request keys EE request.json --host ee.example --url https://ee.example:8443`."""
+    """Make a node's keys and its request. Example: `node request keys EE request.json --host ee.example --url https://ee.example:8443`.
+
+    Keys that are there already are kept: with `--also rsa` a node gets keys for an older suite besides its own.
+    """
     secret = _passphrase(passphrase_file)
-    create_keys(keys, secret)
+    if not (keys / "sign.key").exists():
+        create_keys(keys, secret)
+    for family in also or ():
+        _more_keys(keys, family, secret)
     asked = write_request(
         keys, code, host, secret, federation=url, suites=tuple(suite or ()), collections=("authorities",)
     )
     write_whole(out, asked.model_dump_json(indent=1).encode())
     print(f"{out}: request of {code}; its State answers it. The keys stay in {keys}.")
+
+
+def _more_keys(keys: Path, family: str, secret: bytes | None) -> None:
+    if family not in FAMILIES:
+        raise BadRequest(f"--also {family}: there are keys for {' and '.join(FAMILIES)}")
+    create_more_keys(keys, family, secret)
 
 
 @node.command("install")

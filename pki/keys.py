@@ -1,6 +1,8 @@
 """Private keys: one kind for each purpose, files only their owner can read.
 
 TLS and State authorities use P-256, signing and logs Ed25519, encryption X25519 (eDelivery AS4 2.0, Common Profile).
+Peers that speak another profile are met with further keys: `sign-ecc` and `encrypt-ecc` (P-256, the elliptic-curve
+alternative of 2.0), `sign-rsa` and `encrypt-rsa` (RSA-3072, eDelivery AS4 1.15).
 """
 
 from __future__ import annotations
@@ -11,13 +13,17 @@ from pathlib import Path
 from typing import Final, Literal, TypeAlias
 
 from cryptography.hazmat.primitives import serialization
-from cryptography.hazmat.primitives.asymmetric import ec, ed25519, x25519
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa, x25519
 
 from pki.errors import BadKeyFile
 
-Kind = Literal["tls", "sign", "encrypt", "log", "ca"]
-PrivateKey: TypeAlias = ec.EllipticCurvePrivateKey | ed25519.Ed25519PrivateKey | x25519.X25519PrivateKey
-PublicKey: TypeAlias = ec.EllipticCurvePublicKey | ed25519.Ed25519PublicKey | x25519.X25519PublicKey
+Kind = Literal["tls", "sign", "encrypt", "log", "ca", "sign-ecc", "encrypt-ecc", "sign-rsa", "encrypt-rsa"]
+PrivateKey: TypeAlias = (
+    ec.EllipticCurvePrivateKey | ed25519.Ed25519PrivateKey | x25519.X25519PrivateKey | rsa.RSAPrivateKey
+)
+PublicKey: TypeAlias = ec.EllipticCurvePublicKey | ed25519.Ed25519PublicKey | x25519.X25519PublicKey | rsa.RSAPublicKey
+
+RSA_BITS: Final = 3072
 
 _TYPES: Final[dict[Kind, type]] = {
     "tls": ec.EllipticCurvePrivateKey,
@@ -25,18 +31,24 @@ _TYPES: Final[dict[Kind, type]] = {
     "sign": ed25519.Ed25519PrivateKey,
     "log": ed25519.Ed25519PrivateKey,
     "encrypt": x25519.X25519PrivateKey,
+    "sign-ecc": ec.EllipticCurvePrivateKey,
+    "encrypt-ecc": ec.EllipticCurvePrivateKey,
+    "sign-rsa": rsa.RSAPrivateKey,
+    "encrypt-rsa": rsa.RSAPrivateKey,
 }
 
 
 def generate(kind: Kind) -> PrivateKey:
     """A new key of the kind that serves this purpose."""
     match kind:
-        case "tls" | "ca":
+        case "tls" | "ca" | "sign-ecc" | "encrypt-ecc":
             return ec.generate_private_key(ec.SECP256R1())
         case "sign" | "log":
             return ed25519.Ed25519PrivateKey.generate()
         case "encrypt":
             return x25519.X25519PrivateKey.generate()
+        case "sign-rsa" | "encrypt-rsa":
+            return rsa.generate_private_key(public_exponent=65537, key_size=RSA_BITS)
 
 
 def save_private(path: Path, key: PrivateKey, passphrase: bytes | None = None) -> None:

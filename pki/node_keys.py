@@ -13,13 +13,14 @@ import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Final, cast
+from typing import Annotated, Final, Literal, cast
 
 from cryptography import x509
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePrivateKey, EllipticCurvePublicKey
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
+from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey, RSAPublicKey
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey, X25519PublicKey
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
 
@@ -27,12 +28,16 @@ from pki import profiles
 from pki.authority import StateAuthority, pem
 from pki.errors import BadKeyFile, PkiError
 from pki.files import write_whole
-from pki.keys import Kind, PublicKey, generate, load_private, public_pem, raw_public, save_private
-from pki.signer import Decrypter, FileDecrypter, FileSigner, Signer
+from pki.keys import RSA_BITS, Kind, PublicKey, generate, load_private, public_pem, raw_public, save_private
+from pki.signer import Decrypter, FileDecrypter, FileMessageSigner, FileSigner, MessageSigner, Signer
 from pki.trustlist.models import LogEntry, NodeEntry, Url
 
 KINDS: Final[tuple[Kind, ...]] = ("tls", "sign", "encrypt", "log")
 CERTIFIED: Final[tuple[Kind, ...]] = ("tls", "sign", "encrypt")
+MoreKind = Literal["sign-ecc", "encrypt-ecc", "sign-rsa", "encrypt-rsa"]
+Family = Literal["ecc", "rsa"]  # elliptic curves of AS4 2.0; RSA of AS4 1.15
+FAMILIES: Final[tuple[Family, ...]] = ("ecc", "rsa")
+MORE: Final[tuple[MoreKind, ...]] = ("sign-ecc", "encrypt-ecc", "sign-rsa", "encrypt-rsa")
 MAX_REQUEST_BYTES: Final = 64 * 1024
 
 
@@ -58,26 +63,32 @@ class Request(BaseModel):
     federation: Url | None = None  # base address of its door for other nodes
     suites: tuple[str, ...] = ()  # AS4 suites it reads, preferred first
     collections: tuple[str, ...] = ()  # its directory logs
+    more: dict[MoreKind, str] = Field(default_factory=dict)  # signing requests of keys for other suites, PEM
 
 
 class Certificates(BaseModel):
-    """The State's answer: three certificates in PEM."""
+    """The State's answer: three certificates in PEM, and those of the keys for other suites."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     tls: str
     sign: str
     encrypt: str
+    more: dict[MoreKind, str] = Field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class NodeKeys:
-    """A node's keys, ready for use. The TLS key stays in its file: OpenSSL reads it from there."""
+    """A node's keys, ready for use. The TLS key stays in its file: OpenSSL reads it from there.
+
+    `signer` signs events and messages; `signers` are all that sign messages, it first, then those of other suites.
+    """
 
     tls_certificate: Path
     tls_key: Path
     passphrase: bytes | None
     signer: Signer
+    signers: tuple[MessageSigner, ...]
     decrypters: tuple[Decrypter, ...]
     log_signer: Signer
     hosted_logs: Mapping[str, Signer] = field(default_factory=dict)  # State or node without a door -> its log's key
@@ -90,6 +101,23 @@ def create_keys(folder: Path, passphrase: bytes | None = None) -> None:
         key = generate(kind)
         save_private(folder / f"{kind}.key", key, passphrase)
         write_whole(folder / f"{kind}.pub", public_pem(key.public_key()))
+
+
+def create_more_keys(folder: Path, family: Family, passphrase: bytes | None = None) -> None:
+    """Make keys for messages of another suite. Raises FileExistsError if there are some already."""
+    for kind in _kinds(family):
+        key = generate(kind)
+        save_private(folder / f"{kind}.key", key, passphrase)
+        write_whole(folder / f"{kind}.pub", public_pem(key.public_key()))
+
+
+def _kinds(family: Family) -> tuple[MoreKind, MoreKind]:
+    return ("sign-ecc", "encrypt-ecc") if family == "ecc" else ("sign-rsa", "encrypt-rsa")
+
+
+def _families(folder: Path) -> tuple[Family, ...]:
+    """The further suites there are keys for in a folder."""
+    return tuple(family for family in FAMILIES if (folder / f"{_kinds(family)[0]}.key").exists())
 
 
 def create_log_key(folder: Path, node: str, passphrase: bytes | None = None) -> Ed25519PublicKey:
@@ -138,7 +166,19 @@ def write_request(
         federation=federation,
         suites=tuple(suites),
         collections=tuple(collections),
+        more={
+            kind: _pem(builder.sign(_certifiable(folder / f"{kind}.key", kind, passphrase), hashes.SHA256()))
+            for family in _families(folder)
+            for kind in _kinds(family)
+        },
     )
+
+
+def _certifiable(path: Path, kind: Kind, passphrase: bytes | None) -> EllipticCurvePrivateKey | RSAPrivateKey:
+    """A key that can sign its own request."""
+    key = load_private(path, kind, passphrase)
+    assert isinstance(key, EllipticCurvePrivateKey | RSAPrivateKey)
+    return key
 
 
 def read_request(data: bytes) -> Request:
@@ -163,6 +203,10 @@ def answer(authority: StateAuthority, request: Request) -> Certificates:
         tls=pem(authority.issue("tls", request.node, tls, request.hosts)).decode(),
         sign=pem(authority.issue("sign", request.node, sign)).decode(),
         encrypt=pem(authority.issue("encrypt", request.node, encrypt)).decode(),
+        more={
+            kind: pem(authority.issue(kind.partition("-")[0], request.node, public)).decode()
+            for kind, public in _more_proven(request).items()
+        },
     )
 
 
@@ -174,8 +218,11 @@ def entry_for(authority: StateAuthority, request: Request, certificates: Certifi
         name=request.name or {"en": request.node},
         federation=request.federation,
         state_ca=pem(authority.certificate).decode(),
-        signing=(certificates.sign,),
-        encryption=(certificates.encrypt,),
+        signing=(certificates.sign, *(text for kind, text in certificates.more.items() if kind.startswith("sign"))),
+        encryption=(
+            certificates.encrypt,
+            *(text for kind, text in certificates.more.items() if kind.startswith("encrypt")),
+        ),
         suites=request.suites,
         logs={each: LogEntry(public_key=request.log, host=request.node) for each in request.collections},
     )
@@ -206,7 +253,8 @@ def install(folder: Path, certificates: Certificates) -> None:
     Raises:
         BadKeyFile: a certificate is of another key; nothing is written.
     """
-    texts = {kind: getattr(certificates, kind).encode() for kind in CERTIFIED}
+    texts: dict[Kind, bytes] = {kind: getattr(certificates, kind).encode() for kind in CERTIFIED}
+    texts |= {kind: text.encode() for kind, text in certificates.more.items()}
     for kind, text in texts.items():
         if _spki_of(text) != _read(folder / f"{kind}.pub"):
             raise BadKeyFile(f"the {kind} certificate is not for the key in {folder}")
@@ -215,17 +263,27 @@ def install(folder: Path, certificates: Certificates) -> None:
 
 
 def write_node_keys(
-    folder: Path, node: str, authority: StateAuthority, hosts: Sequence[str], passphrase: bytes | None = None
+    folder: Path,
+    node: str,
+    authority: StateAuthority,
+    hosts: Sequence[str],
+    passphrase: bytes | None = None,
+    *,
+    families: Sequence[Family] = (),
 ) -> Request:
     """All at once, where node and State's authority are in one hand (demo, tests, a small State)."""
     create_keys(folder, passphrase)
+    for family in families:
+        create_more_keys(folder, family, passphrase)
     request = write_request(folder, node, hosts, passphrase)
     install(folder, answer(authority, request))
     return request
 
 
 def load_node_keys(folder: Path, passphrase: bytes | None = None) -> NodeKeys:
-    """The keys in a folder; decryption keys retired as `encrypt-<digits>.key` still decrypt what was under way.
+    """The keys in a folder. Decryption keys retired as `encrypt-<digits>.key` still decrypt what was under way.
+
+    Keys of other suites that have no certificate yet are left out: the State has not answered.
 
     Raises:
         BadKeyFile: one is missing, open to others, or does not fit its certificate.
@@ -236,14 +294,24 @@ def load_node_keys(folder: Path, passphrase: bytes | None = None) -> NodeKeys:
     _check_pair(folder / "tls.crt", _certificate(folder / "tls.crt"), tls.public_key())
     certificate = _certificate(folder / "sign.crt")
     _check_pair(folder / "sign.crt", certificate, sign.public_key())
-    files = sorted(folder.glob("encrypt*.key"), key=lambda path: path.name != "encrypt.key")
+    own = FileSigner(sign, certificate)
+    more = [
+        _more_signer(folder / f"sign-{family}.key", family, passphrase)
+        for family in _families(folder)
+        if (folder / f"sign-{family}.crt").exists()
+    ]
+    files = sorted(
+        (path for path in folder.glob("encrypt*.key") if path.with_suffix(".crt").exists()),
+        key=lambda path: path.name != "encrypt.key",
+    )
     if not files:
-        raise BadKeyFile(f"{folder} holds no decryption key")
+        raise BadKeyFile(f"{folder} holds no decryption key with its certificate")
     return NodeKeys(
         tls_certificate=folder / "tls.crt",
         tls_key=folder / "tls.key",
         passphrase=passphrase,
-        signer=FileSigner(sign, certificate),
+        signer=own,
+        signers=(own, *more),
         decrypters=tuple(_decrypter(path, passphrase) for path in files),
         log_signer=FileSigner(log),
         hosted_logs={
@@ -272,8 +340,16 @@ def _read(path: Path) -> bytes:
         raise BadKeyFile(f"{path} is missing: make the node's keys first") from error
 
 
+def _more_signer(path: Path, family: Family, passphrase: bytes | None) -> MessageSigner:
+    key = _certifiable(path, _kinds(family)[0], passphrase)
+    certificate = _certificate(path.with_suffix(".crt"))
+    _check_pair(path.with_suffix(".crt"), certificate, key.public_key())
+    return FileMessageSigner(key, certificate)
+
+
 def _decrypter(path: Path, passphrase: bytes | None) -> Decrypter:
-    key = cast("X25519PrivateKey", load_private(path, "encrypt", passphrase))
+    kind: Kind = next((kind for kind in MORE if path.name.startswith(kind)), "encrypt")
+    key = cast("X25519PrivateKey | EllipticCurvePrivateKey | RSAPrivateKey", load_private(path, kind, passphrase))
     certificate = _certificate(path.with_suffix(".crt"))
     _check_pair(path.with_suffix(".crt"), certificate, key.public_key())
     return FileDecrypter(key, certificate)
@@ -311,6 +387,23 @@ def _proven(request: Request) -> tuple[EllipticCurvePublicKey, Ed25519PublicKey,
     except InvalidSignature:
         raise BadRequest("the signing key does not vouch for the encryption key") from None
     return tls_key, sign_key, encrypt
+
+
+def _more_proven(request: Request) -> dict[MoreKind, EllipticCurvePublicKey | RSAPublicKey]:
+    found: dict[MoreKind, EllipticCurvePublicKey | RSAPublicKey] = {}
+    for kind, text in request.more.items():
+        try:
+            asked = x509.load_pem_x509_csr(text.encode())
+        except ValueError as error:
+            raise BadRequest("the request holds something that is no key") from error
+        public = asked.public_key()
+        fits = isinstance(public, RSAPublicKey) and public.key_size >= RSA_BITS
+        if kind.endswith("-ecc"):
+            fits = isinstance(public, EllipticCurvePublicKey)
+        if not fits or not asked.is_signature_valid:
+            raise BadRequest(f"the {kind} request is of another kind of key, or not signed by it")
+        found[kind] = cast("EllipticCurvePublicKey | RSAPublicKey", public)
+    return found
 
 
 def _proof_input(node: str, raw: bytes) -> bytes:

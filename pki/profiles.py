@@ -13,6 +13,7 @@ from datetime import datetime, timedelta
 from typing import Final
 
 from cryptography import x509
+from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from pki.keys import PublicKey
@@ -33,10 +34,12 @@ def name(common: str, state: str) -> x509.Name:
     )
 
 
-def usage(*, sign: bool = False, commit: bool = False, agree: bool = False, issue: bool = False) -> x509.KeyUsage:
+def usage(
+    *, sign: bool = False, commit: bool = False, agree: bool = False, encipher: bool = False, issue: bool = False
+) -> x509.KeyUsage:
     """KeyUsage with only the named bits."""
     return x509.KeyUsage(
-        digital_signature=sign, content_commitment=commit, key_encipherment=False, data_encipherment=False,
+        digital_signature=sign, content_commitment=commit, key_encipherment=encipher, data_encipherment=encipher,
         key_agreement=agree, key_cert_sign=issue, crl_sign=issue, encipher_only=False, decipher_only=False,
     )  # fmt: skip
 
@@ -72,7 +75,8 @@ def node_certificate(
         case "sign":
             return builder.add_extension(usage(sign=True, commit=True), critical=True)
         case "encrypt":
-            return builder.add_extension(usage(agree=True), critical=True)
+            is_rsa = isinstance(public, RSAPublicKey)  # keys are encrypted for it, not agreed on with it
+            return builder.add_extension(usage(agree=not is_rsa, encipher=is_rsa), critical=True)
         case _:
             raise ValueError(f"no certificate profile {purpose}")
 
@@ -87,7 +91,8 @@ def fits(certificate: x509.Certificate, purpose: str) -> bool:
         case "sign":
             return usage_found is not None and usage_found.content_commitment and not extended
         case "encrypt":
-            return usage_found is not None and usage_found.key_agreement and not extended
+            opens = usage_found is not None and (usage_found.key_agreement or usage_found.key_encipherment)
+            return opens and not extended
         case _:
             raise ValueError(f"no certificate profile {purpose}")
 

@@ -1,7 +1,11 @@
-"""What is agreed with a peer, from the trust list: the P-Mode of every message between two nodes."""
+"""What is agreed with a peer, and the keys that go with it: the P-Mode of every message between the two.
+
+Between nodes all of it follows from the trust list; with other access points it was written down (see `outside`).
+"""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from functools import lru_cache
 from typing import Final
 
@@ -10,39 +14,69 @@ from cryptography import x509
 from node.federation import as4
 from node.federation.peers import Peer, Peers, UnknownPeer
 from node.ids import NodeId
+from pki.node_keys import NodeKeys
+from pki.signer import MessageSigner
 
 SERVICE: Final = as4.Service(name=as4.SERVICE, actions=frozenset({"events", "query", "statistics"}))
 
 
-def agreement(peers: Peers, node: NodeId) -> as4.Agreement:
-    """The agreement with a listed node.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Terms:
+    """An agreement with the keys of both sides: what is needed to build and to read messages under it."""
+
+    agreement: as4.Agreement
+    signer: MessageSigner
+    encrypt_for: x509.Certificate
+
+
+def terms(peers: Peers, keys: NodeKeys, node: NodeId) -> Terms:
+    """What is agreed with a peer.
 
     Raises:
-        UnknownPeer: it is not listed, hosted, or speaks no suite that we do.
+        UnknownPeer: it is not a peer, or both sides have no suite in common.
     """
-    return _agreement(peers.us, peers.get(node))
+    peer = peers.get(node)
+    if peer.terms is not None:
+        return _written(peer, peer.terms, keys)
+    return _listed(peers.us, peers.trust.nodes.get(peers.us), peer, keys)
 
 
 @lru_cache(maxsize=256)
-def _by_entry(us: NodeId, node: NodeId, suite: str, signing: tuple[x509.Certificate, ...]) -> as4.Agreement:
-    return as4.Agreement(
-        our_party=as4.party_of(us),
-        their_party=as4.party_of(node),
-        suite=as4.SUITES[suite],
-        services=(SERVICE,),
-        their_signing=signing,
-    )
+def _listed(us: NodeId, own: Peer | None, peer: Peer, keys: NodeKeys) -> Terms:
+    """The first suite that both entries name, in the order of `SUITES`: each side comes to the same one."""
+    ours = as4.SUITES if own is None else own.suites
+    for name, suite in as4.SUITES.items():
+        if name not in ours or name not in peer.suites:
+            continue
+        signer, certificate = _signer(keys, suite), _encryption(peer, suite)
+        signing = tuple(each for each in peer.signing if suite.can_sign(each))
+        if signer is not None and certificate is not None and signing:
+            agreed = as4.Agreement(
+                our_party=as4.party_of(us),
+                their_party=as4.party_of(peer.node),
+                suite=suite,
+                services=(SERVICE,),
+                their_signing=signing,
+            )
+            return Terms(agreement=agreed, signer=signer, encrypt_for=certificate)
+    raise UnknownPeer(f"{peer.node} and this node have no message suite with keys in common", node=peer.node)
 
 
-def _agreement(us: NodeId, peer: Peer) -> as4.Agreement:
-    suite = next((name for name in peer.suites if name in as4.SUITES), None)
-    if suite is None or not peer.signing:
-        raise UnknownPeer(f"{peer.node} offers no message suite that this node speaks", node=peer.node)
-    return _by_entry(us, peer.node, suite, peer.signing)
+@lru_cache(maxsize=256)
+def _written(peer: Peer, agreed: as4.Agreement, keys: NodeKeys) -> Terms:
+    suite = agreed.suite
+    signer, certificate = _signer(keys, suite), _encryption(peer, suite)
+    if signer is None:
+        raise UnknownPeer(f"this node has no keys for {suite.name}, which is agreed with {peer.node}", node=peer.node)
+    if certificate is None:
+        raise UnknownPeer(f"{peer.node} has no encryption certificate for {suite.name}", node=peer.node)
+    return Terms(agreement=agreed, signer=signer, encrypt_for=certificate)
 
 
-def encryption_certificate(peer: Peer) -> x509.Certificate:
-    """The certificate to encrypt for: the newest. Raises UnknownPeer if there is none."""
-    if not peer.encryption:
-        raise UnknownPeer(f"{peer.node} has no encryption certificate", node=peer.node)
-    return peer.encryption[0]
+def _signer(keys: NodeKeys, suite: as4.Suite) -> MessageSigner | None:
+    return next((each for each in keys.signers if each.certificate and suite.can_sign(each.certificate)), None)
+
+
+def _encryption(peer: Peer, suite: as4.Suite) -> x509.Certificate | None:
+    """The certificate to encrypt for: the newest of the suite."""
+    return next((each for each in peer.encryption if suite.can_decrypt(each)), None)

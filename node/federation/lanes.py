@@ -27,17 +27,16 @@ from sqlalchemy.orm import Session
 from node.clock import Clock
 from node.errors import ImiError, Unavailable
 from node.federation import as4, outbox
-from node.federation.agreements import agreement, encryption_certificate
+from node.federation.agreements import terms
 from node.federation.outbox import Waiting
 from node.federation.packing import Built, Unbuildable, pack, read_contents
 from node.federation.peers import Peers
-from node.federation.protocol import Again, NeverAgain, Outcome, Received, delay, judge_answer
+from node.federation.protocol import USUAL, Again, NeverAgain, Outcome, Received, delay, judge_answer
 from node.federation.transport import PeerAnswered, Transport
 from node.ids import NodeId, new_message_id
 from node.local_store.database import Database
 from pki.node_keys import NodeKeys
 
-AS4_PATH: Final = "/imi/v1/as4"
 IDLE_SECONDS: Final = 30.0  # a lane with nothing to do looks again after this, should a wake-up have been lost
 OVERLAP: Final = 2  # batches under way at once
 LINGER_SECONDS: Final = 0.25  # answers are stored together, but none waits longer than this for a slower one
@@ -179,12 +178,11 @@ class Lane:
         self, found: Sequence[tuple[Waiting, tuple[as4.Part, ...] | Unbuildable]]
     ) -> tuple[list[Built], list[tuple[Waiting, Unbuildable]]]:
         parts = self._parts
-        agreed = agreement(parts.peers, self.node)
-        certificate = encryption_certificate(parts.peers.get(self.node))
+        agreed = terms(parts.peers, parts.keys, self.node)
         size = sum(len(part.content) for _, contents in found if isinstance(contents, tuple) for part in contents)
         if size > _BIG:
-            return await asyncio.to_thread(pack, found, agreed, parts.keys.signer, certificate)
-        return pack(found, agreed, parts.keys.signer, certificate)
+            return await asyncio.to_thread(pack, found, agreed)
+        return pack(found, agreed)
 
     async def _post_all(self, ready: Sequence[Waiting]) -> None:
         async with asyncio.TaskGroup() as group:
@@ -214,8 +212,8 @@ class Lane:
         parts = self._parts
         assert waiting.body is not None
         try:
-            agreed = agreement(parts.peers, self.node)
-            kind, answer = await parts.transport.post(self.node, AS4_PATH, waiting.body, waiting.content_type)
+            agreed = terms(parts.peers, parts.keys, self.node).agreement
+            kind, answer = await parts.transport.post_message(self.node, waiting.body, waiting.content_type)
         except PeerAnswered as error:
             return Again(reason=str(error)) if error.status in _OF_THE_MESSAGE else error
         except ImiError as error:
@@ -264,7 +262,7 @@ class Lane:
 
     async def _back_off(self) -> None:
         """Wait for the end of the back-off, or for a sign of life."""
-        seconds = delay(self.failures, self._parts.dice.random()).total_seconds()
+        seconds = delay(self.failures, self._parts.dice.random(), _retry(self._parts, self.node)).total_seconds()
         await _wait(self._sign_of_life, self._failed_at + seconds - asyncio.get_running_loop().time())
         self._sign_of_life.clear()
         await asyncio.sleep(self._failed_at + PROBE_SECONDS - asyncio.get_running_loop().time())
@@ -276,6 +274,14 @@ class Lane:
         if due is not None:
             seconds = min(seconds, max(0.05, (due - self._parts.clock.now()).total_seconds()))
         await _wait(self._due, seconds)
+
+
+def _retry(parts: SenderParts, node: NodeId) -> as4.Retry:
+    """As agreed with the peer, while it is one."""
+    try:
+        return terms(parts.peers, parts.keys, node).agreement.retry
+    except ImiError:
+        return USUAL
 
 
 def _expected(error: Exception) -> ImiError | None:
@@ -300,7 +306,8 @@ async def ping(parts: SenderParts, node: NodeId) -> None:
         Unavailable: no answer, or an answer that is no receipt for this ping.
         PeerError: the peer is not listed.
     """
-    agreed = agreement(parts.peers, node)
+    found = terms(parts.peers, parts.keys, node)
+    agreed = found.agreement
     message = as4.UserMessage(
         message_id=new_message_id(parts.peers.us),
         conversation_id="ping",
@@ -311,9 +318,8 @@ async def ping(parts: SenderParts, node: NodeId) -> None:
         timestamp=parts.clock.now(),
         properties={"originalSender": parts.peers.us, "finalRecipient": node},
     )
-    certificate = encryption_certificate(parts.peers.get(node))
-    built = as4.build(message, agreement=agreed, signer=parts.keys.signer, encrypt_for=certificate)
-    kind, answer = await parts.transport.post(node, AS4_PATH, built.body, built.content_type)
+    built = as4.build(message, agreement=agreed, signer=found.signer, encrypt_for=found.encrypt_for)
+    kind, answer = await parts.transport.post_message(node, built.body, built.content_type)
     try:
         signal = as4.read_signal(kind, answer, agreed, at=datetime.now(UTC))
         if not isinstance(signal, as4.Receipt):
@@ -347,7 +353,8 @@ def _store_outcomes(
                     "message refused by peer", peer=waiting.recipient, message_id=waiting.message_id, reason=reason
                 )
             case Again(reason=reason):
-                again = now + delay(waiting.attempts + 1, parts.dice.random())
+                retry = _retry(parts, waiting.recipient)
+                again = now + delay(waiting.attempts + 1, parts.dice.random(), retry)
                 outbox.store_failure(session, waiting.id, reason=reason, again_at=again, unanswered=True)
             case ImiError():  # the lane's back-off counts, not the message's
                 outbox.store_failure(session, waiting.id, reason=str(outcome), again_at=now, unanswered=True)

@@ -16,9 +16,8 @@ from aiohttp.typedefs import Middleware
 from prometheus_client import Counter
 
 from node.errors import PeerError
-from node.federation.peers import Peer, Peers
+from node.federation.peers import AS4_PATH, Peer, Peers
 from node.federation.receiver import LIMITS, Receiver
-from node.federation.sender import AS4_PATH
 from node.federation.tls import CheckedContext
 from node.ids import NodeId
 
@@ -80,6 +79,9 @@ def _admission(peers: Peers, on_contact: Callable[[NodeId], None]) -> Middleware
             refusal = web.Response(status=403, text="the trust list does not admit this certificate")
             refusal.force_close()
             return refusal
+        if peer.is_outside and request.path != AS4_PATH:
+            REFUSED.labels("outside").inc()
+            raise web.HTTPForbidden(text="only messages are taken from outside the federation")
         request[PEER] = peer
         on_contact(peer.node)
         return await handler(request)

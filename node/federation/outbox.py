@@ -84,6 +84,8 @@ class Waiting:
     told_at: datetime | None
     content: bytes | None
     content_reference: str
+    content_mime: str
+    service: str
     files: tuple[OutFile, ...]
     properties: Mapping[str, str]
     content_type: str
@@ -103,12 +105,15 @@ def post(
     files: Sequence[OutFile] = (),
     properties: Mapping[str, str] | None = None,
     at: datetime,
+    service: str = "",
+    content_mime: str = "application/json",
 ) -> None:
     """Store a message with the business change it tells of; its lane wakes once both are durable.
 
     Args:
         order: messages of one order key reach a recipient in the order they were posted.
-        content: the first part, JSON; or a reference that the sender's `open_file` resolves when it is built.
+        service: as the agreement with the recipient names it; empty: its first.
+        content: the first part; or a reference that the sender's `open_file` resolves when it is built.
     """
     first = _first_unfinished(session, recipient, order)
     values = {
@@ -122,6 +127,8 @@ def post(
         "due_at": at if first is None else None,
         "content": content if isinstance(content, bytes) else None,
         "content_reference": content if isinstance(content, str) else "",
+        "content_mime": content_mime,
+        "service": service,
         "files": json.dumps([[f.name, f.mime, f.reference] for f in files]),
         "properties": json.dumps(dict(properties or {})),
     }
@@ -325,7 +332,7 @@ _BYTES: Final = (_table.c.content, _table.c.body)
 _CLAIMED: Final = (
     _table.c.id, _table.c.message_id, _table.c.recipient, _table.c.order_key, _table.c.conversation, _table.c.action,
     _table.c.posted_at, _table.c.attempts, _table.c.next_attempt_at, _table.c.unanswered, _table.c.told_at,
-    _table.c.content_reference, _table.c.files, _table.c.properties, _table.c.content_type, _table.c.signed, *_BYTES,
+    _table.c.content_reference, _table.c.content_mime, _table.c.service, _table.c.files, _table.c.properties, _table.c.content_type, _table.c.signed, *_BYTES,
 )  # fmt: skip
 _NEW: Final = {"attempts": 0, "unanswered": False, "last_error": "", "content_type": "", "signed": ""}
 
@@ -413,6 +420,8 @@ def _waiting(row: Any) -> Waiting:
         told_at=row.told_at,
         content=getattr(row, "content", None),
         content_reference=row.content_reference,
+        content_mime=row.content_mime,
+        service=row.service,
         files=tuple(OutFile(name=n, mime=m, reference=r) for n, m, r in json.loads(row.files)),
         properties=json.loads(row.properties),
         content_type=row.content_type,

@@ -10,14 +10,13 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import structlog
-from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 from sqlalchemy.orm import Session
 
 from node.errors import Unavailable
 from node.federation import as4, outbox
+from node.federation.agreements import Terms
 from node.federation.outbox import Waiting
-from pki.signer import Signer
 
 log = structlog.get_logger()
 
@@ -75,9 +74,7 @@ def read_contents(
 
 def pack(
     found: Sequence[tuple[Waiting, tuple[as4.Part, ...] | Unbuildable]],
-    agreed: as4.Agreement,
-    signer: Signer,
-    certificate: x509.Certificate,
+    agreed: Terms,
 ) -> tuple[list[Built], list[tuple[Waiting, Unbuildable]]]:
     """Sign and encrypt what can be; the rest with its reasons."""
     built: list[Built] = []
@@ -87,32 +84,27 @@ def pack(
             failed.append((waiting, contents))
             continue
         try:
-            built.append(_pack(waiting, contents, agreed, signer, certificate))
+            built.append(_pack(waiting, contents, agreed))
         except Exception as error:  # noqa: BLE001  # one message that cannot be built must not stop the lane
             failed.append((waiting, _unbuildable(waiting, error)))
     return built, failed
 
 
-def _pack(
-    waiting: Waiting,
-    contents: tuple[as4.Part, ...],
-    agreed: as4.Agreement,
-    signer: Signer,
-    encrypt_for: x509.Certificate,
-) -> Built:
-    us = as4.node_of(agreed.our_party)
+def _pack(waiting: Waiting, contents: tuple[as4.Part, ...], found: Terms) -> Built:
+    agreed, signer = found.agreement, found.signer
+    us, them = as4.node_of(agreed.our_party) or agreed.our_party, waiting.recipient
     message = as4.UserMessage(
         message_id=waiting.message_id,
         conversation_id=waiting.conversation,
         sender=agreed.our_party,
         recipient=agreed.their_party,
-        service=as4.SERVICE,
+        service=waiting.service or agreed.services[0].name,
         action=waiting.action,
         timestamp=waiting.posted_at,
-        properties={"originalSender": us, "finalRecipient": waiting.recipient, **waiting.properties},
+        properties={"originalSender": us, "finalRecipient": them, **waiting.properties},
         parts=contents,
     )
-    built = as4.build(message, agreement=agreed, signer=signer, encrypt_for=encrypt_for)
+    built = as4.build(message, agreement=agreed, signer=signer, encrypt_for=found.encrypt_for)
     assert signer.certificate is not None
     return Built(
         waiting=waiting,
@@ -130,7 +122,7 @@ def _parts_of(session: Session, open_file: Callable[[Session, str], bytes], wait
         as4.Part(content=open_file(session, file.reference), mime_type=file.mime, content_id=f"{file.name}@{domain}")
         for file in waiting.files
     )
-    return as4.Part(content=content, mime_type="application/json"), *files
+    return as4.Part(content=content, mime_type=waiting.content_mime), *files
 
 
 def _unbuildable(waiting: Waiting, error: Exception) -> Unbuildable:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Final, Literal
@@ -18,11 +18,13 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 from node.errors import PeerError, Unavailable
+from node.federation import as4
 from node.ids import NodeId, State
 from pki.errors import Untrusted
 from pki.profiles import node_of
 from pki.verification import verify_chain
 
+AS4_PATH: Final = "/imi/v1/as4"
 STALE_FOR: Final = timedelta(days=14)
 _KEEP_VERDICT: Final = timedelta(minutes=10)
 
@@ -55,9 +57,13 @@ class LogKey:
     host: NodeId
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Peer:
-    """A node as the trust list describes it; a hosted State has neither url nor certificates."""
+    """A node as the trust list describes it; a hosted State has neither url nor certificates.
+
+    Or an access point outside the federation, as an operator wrote it down: then there are `terms`, `url` is the whole
+    address of its AS4 door, and the connection is known by its very certificate.
+    """
 
     node: NodeId
     state: State
@@ -71,6 +77,23 @@ class Peer:
     features: tuple[str, ...]
     logs: Mapping[str, LogKey]  # collection -> key
     retired: tuple[x509.Certificate, ...] = ()  # no longer for messages: old events are verified with them
+    terms: as4.Agreement | None = None  # only outside the federation
+    tls: tuple[x509.Certificate, ...] = ()  # only outside the federation: what it shows on connections
+
+    @property
+    def is_outside(self) -> bool:
+        """Whether it is no node of the federation: it gets AS4 and nothing else."""
+        return self.terms is not None
+
+    @property
+    def as4_url(self) -> str:
+        """Where its messages are posted."""
+        return self.url or "" if self.is_outside else f"{self.url}{AS4_PATH}"
+
+    @property
+    def anchors(self) -> tuple[x509.Certificate, ...]:
+        """What vouches for its TLS certificate in a handshake."""
+        return self.tls or (self.state_ca,)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -91,10 +114,15 @@ class TrustList:
 
 
 class Peers:
-    """The current trust list, for all threads."""
+    """The current trust list, and the access points outside the federation that we deal with, for all threads."""
 
     def __init__(
-        self, us: NodeId, trust: TrustList, *, now: Callable[[], datetime] = lambda: datetime.now(UTC)
+        self,
+        us: NodeId,
+        trust: TrustList,
+        *,
+        outside: Sequence[Peer] = (),
+        now: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
         self.us = us
         self._now = now
@@ -103,6 +131,7 @@ class Peers:
         self._trust = trust
         self._by_fingerprint = _fingerprints(trust)
         self._verdicts: dict[bytes, tuple[datetime, Peer]] = {}
+        self._outside, self._shown = _by_name(outside), _by_tls(outside)
 
     @property
     def trust(self) -> TrustList:
@@ -124,20 +153,31 @@ class Peers:
         for listener in self._listeners if changed else ():
             listener()
 
+    def replace_outside(self, outside: Sequence[Peer]) -> None:
+        """Put these access points outside the federation in the place of those there were."""
+        with self._lock:
+            self._outside, self._shown = _by_name(outside), _by_tls(outside)
+        for listener in self._listeners:
+            listener()
+
     def on_change(self, listener: Callable[[], None]) -> None:
         """Have `listener` called, on the thread that replaces the list, whenever it changes."""
         self._listeners.append(listener)
 
     def get(self, node: NodeId) -> Peer:
-        """The entry of a node. Raises UnknownPeer."""
-        try:
-            return self._trust.nodes[node]
-        except KeyError:
-            raise UnknownPeer(f"the trust list has no node {node}", node=node) from None
+        """The entry of a node, or of an access point outside. Raises UnknownPeer."""
+        peer = self._trust.nodes.get(node) or self._outside.get(node)
+        if peer is None:
+            raise UnknownPeer(f"the trust list has no node {node}", node=node)
+        return peer
 
     def all(self) -> tuple[Peer, ...]:
-        """Every entry, ours and hosted States' too."""
+        """Every entry of the trust list, ours and hosted States' too."""
         return tuple(self._trust.nodes.values())
+
+    def outside(self) -> tuple[Peer, ...]:
+        """The access points outside the federation."""
+        return tuple(self._outside.values())
 
     def reachable(self) -> tuple[Peer, ...]:
         """The other nodes that have a door."""
@@ -154,6 +194,9 @@ class Peers:
         """
         now = self._now()
         key = hashlib.sha256(certificate).digest()
+        pinned = self._shown.get(key)
+        if pinned is not None:
+            return _check_validity(*pinned, now)
         verdict = self._verdicts.get(key)
         if verdict and verdict[0] > now:
             return verdict[1]
@@ -194,6 +237,24 @@ class Peers:
         except Untrusted as error:
             raise UntrustedPeer(f"certificate of {name}: {error}", node=name) from error
         return peer, min(certificate.not_valid_after_utc, now + _KEEP_VERDICT)
+
+
+def _by_name(outside: Sequence[Peer]) -> dict[NodeId, Peer]:
+    return {peer.node: peer for peer in outside}
+
+
+def _by_tls(outside: Sequence[Peer]) -> dict[bytes, tuple[Peer, x509.Certificate]]:
+    return {
+        hashlib.sha256(certificate.public_bytes(serialization.Encoding.DER)).digest(): (peer, certificate)
+        for peer in outside
+        for certificate in peer.tls
+    }
+
+
+def _check_validity(peer: Peer, certificate: x509.Certificate, at: datetime) -> Peer:
+    if not certificate.not_valid_before_utc <= at <= certificate.not_valid_after_utc:
+        raise UntrustedPeer(f"the TLS certificate of {peer.node} is not valid now", node=peer.node)
+    return peer
 
 
 def _fingerprints(trust: TrustList) -> dict[str, tuple[NodeId, x509.Certificate]]:

@@ -9,7 +9,7 @@ says whether to try again: with the same bytes, for ever, or never again.
 | receipt that is unsigned or for other bytes  | unknown; again, and shown to the operator       |
 | unsigned error                               | a stranger could say it; again, recorded        |
 | signed EBMS:0004, 0005, 0202                 | not now; again                                  |
-| signed EBMS:4001 (phase4: a duplicate)       | delivered, if an earlier attempt had no answer  |
+| signed EBMS:4001, or 0004 "duplicate"        | delivered, if an earlier attempt had no answer  |
 | any other signed error                       | refused for good: this order key is parked      |
 
 Source: AS4 1.0 section 3.2 (reception awareness); docs/explanation/delivery.md.
@@ -23,12 +23,9 @@ from typing import Final
 
 from node.federation import as4
 from node.federation.as4 import errors
-from node.ids import NodeId
 
 AGAIN: Final = frozenset({"EBMS:0004", "EBMS:0005", "EBMS:0202"})
-DUPLICATE: Final = "EBMS:4001"
-LONGEST_DELAY: Final = timedelta(minutes=15)
-TELL_AFTER: Final = timedelta(hours=24)  # without a receipt: the sender's user and the operator are told (EBMS:0301)
+USUAL: Final = as4.Retry()
 
 
 class Misaddressed(as4.As4Error):
@@ -64,12 +61,20 @@ class NeverAgain:
 Outcome = Received | Again | NeverAgain
 
 
-def judge_sender(header: as4.Header, *, us: NodeId, peer: NodeId) -> None:
-    """Raises Misaddressed unless `peer`, who is connected, is the sender, and we are the recipient."""
-    if header.sender.id != as4.party_of(peer):
-        raise Misaddressed(f"{peer} brought a message of {header.sender.id[:40]}", message_id=header.message_id)
-    if header.recipient.id != as4.party_of(us):
-        raise Misaddressed(f"a message for {header.recipient.id[:40]} came to {us}", message_id=header.message_id)
+def judge_sender(header: as4.Header, agreed: as4.Agreement) -> None:
+    """Raises Misaddressed unless the sender is who is connected, and we are the recipient."""
+    for field, expected, received in (
+        ("From/PartyId", agreed.their_party, header.sender.id),
+        ("To/PartyId", agreed.our_party, header.recipient.id),
+    ):
+        if received != expected:
+            raise Misaddressed(
+                f"{field} is another one's",
+                message_id=header.message_id,
+                field=field,
+                expected=expected,
+                received=received,
+            )
 
 
 def judge_answer(
@@ -90,16 +95,17 @@ def judge_answer(
     said = f"{signal.code} {signal.short_description}: {signal.description}".strip()
     if not signal.authenticated:
         return Again(reason=f"unsigned error, not believed: {said}")
-    if signal.code == DUPLICATE:
+    if signal.says_duplicate:
         return Received(receipt=None) if unanswered else NeverAgain(reason=said)
     return Again(reason=said) if signal.code in AGAIN else NeverAgain(reason=said)
 
 
-def delay(failures: int, dice: float) -> timedelta:
+def delay(failures: int, dice: float, retry: as4.Retry = USUAL) -> timedelta:
     """How long to wait after so many failures in a row: 1 s, 2 s, 4 s … 15 min, give or take three percent.
 
     Args:
         dice: uniform in [0, 1).
+        retry: as agreed with the peer, if it is not the usual.
     """
-    seconds = min(2.0 ** min(failures - 1, 20), LONGEST_DELAY.total_seconds())
+    seconds = min(retry.first.total_seconds() * 2.0 ** min(failures - 1, 20), retry.longest.total_seconds())
     return timedelta(seconds=seconds * (0.97 + 0.06 * dice))

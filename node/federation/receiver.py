@@ -25,8 +25,8 @@ from sqlalchemy.orm import Session
 
 from node.clock import Clock
 from node.errors import PeerError
-from node.federation import as4
-from node.federation.agreements import agreement
+from node.federation import as4, rejections
+from node.federation.agreements import terms
 from node.federation.peers import Peer, Peers
 from node.federation.protocol import judge_sender
 from node.ids import MessageId, NodeId, new_message_id
@@ -50,6 +50,7 @@ class Inbound:
     message_id: MessageId
     sender: NodeId
     conversation: str
+    service: str
     action: str
     properties: Mapping[str, str]
     parts: tuple[as4.Part, ...]
@@ -75,6 +76,7 @@ class _Opened:
     decrypted: as4.Decrypted
     certificate: bytes
     receipt: bytes
+    receipt_certificate: bytes
 
 
 class Receiver:
@@ -96,21 +98,19 @@ class Receiver:
     ) -> None:
         self._database, self._clock, self._peers, self._keys = database, clock, peers, keys
         self._deliver, self._crash_at = deliver, crash_at
-        assert keys.signer.certificate is not None
-        self._own = keys.signer.certificate.public_bytes(Encoding.DER)
 
     async def receive(self, peer: Peer, content_type: str, body: Body) -> Answer:
         """Judge, store and answer one message; `peer` is who is connected, as TLS and the trust list say."""
         try:
             opened = await self._open_in_turn(peer, content_type, body)
         except as4.As4Error as error:
-            return self._refuse(peer, error)
+            return await self._refuse(peer, error)
         except PeerError as error:
-            return self._refuse(peer, as4.NotAgreed(str(error)))
+            return await self._refuse(peer, as4.NotAgreed(str(error)))
         except Exception:  # a bug of ours in reading: refused like any other, and we hear of it
             log.exception("message not read", peer=peer.node, size_bytes=len(body))
             RECEIVED.labels(peer.node, "fault").inc()
-            return self._error(as4.As4Error, None)
+            return self._error(peer, as4.As4Error, None)
         return await self._settle(peer, content_type, body, opened)
 
     async def _settle(self, peer: Peer, content_type: str, body: Body, opened: _Opened) -> Answer:
@@ -118,15 +118,15 @@ class Receiver:
         try:
             self._crash_at("opened")
             if header.is_test:
-                as4.decompress(opened.decrypted, LIMITS)
+                as4.decompress(opened.decrypted)
                 return _receipt(opened.receipt)
             stored = await self._store(peer, content_type, body, opened)
         except as4.As4Error as error:
-            return self._refuse(peer, error)
+            return await self._refuse(peer, error)
         except Exception:  # a bug of ours: the peer keeps the message and tries again, and we hear of it
             log.exception("message not stored", peer=peer.node, message_id=header.message_id)
             RECEIVED.labels(peer.node, "fault").inc()
-            return self._error(as4.As4Error, header.message_id)
+            return self._error(peer, as4.As4Error, header.message_id)
         self._crash_at("stored")
         RECEIVED.labels(peer.node, "repeat" if stored.is_repeat else "received").inc()
         phrase = "message repeated" if stored.is_repeat else "message received"
@@ -140,10 +140,11 @@ class Receiver:
 
     def _open(self, peer: Peer, content_type: str, body: Body) -> _Opened:
         """Checks 1 to 6, and the receipt that would answer. Raises As4Error or PeerError."""
-        package = as4.unpack(content_type, body, LIMITS)
-        header = as4.parse_soap(package, LIMITS)
-        judge_sender(header, us=self._peers.us, peer=peer.node)
-        agreed = agreement(self._peers, peer.node)
+        found = terms(self._peers, self._keys, peer.node)
+        agreed = found.agreement
+        package = as4.unpack(content_type, body, agreed.limits)
+        header = as4.parse_soap(package, agreed.limits)
+        judge_sender(header, agreed)
         at = datetime.now(UTC)  # certificates are judged by the system's clock
         verified = as4.verify(package, header, agreed, at=at)
         decrypted = as4.decrypt(verified, self._keys.decrypters)
@@ -153,10 +154,14 @@ class Receiver:
             message_id=new_message_id(self._peers.us),
             at=at,
             form=agreed.signature_form,
-            signer=self._keys.signer,
+            signer=found.signer,
         )
+        assert found.signer.certificate is not None
         return _Opened(
-            decrypted=decrypted, certificate=verified.certificate.public_bytes(Encoding.DER), receipt=receipt.body
+            decrypted=decrypted,
+            certificate=verified.certificate.public_bytes(Encoding.DER),
+            receipt=receipt.body,
+            receipt_certificate=found.signer.certificate.public_bytes(Encoding.DER),
         )
 
     async def _store(self, peer: Peer, content_type: str, body: Body, opened: _Opened) -> _Stored:
@@ -164,15 +169,15 @@ class Receiver:
         message: as4.UserMessage | None = None
         if len(body) > _BIG:
             known = await self._database.read(_known, peer.node, opened.decrypted.header.message_id)
-            message = None if known else await asyncio.to_thread(as4.decompress, opened.decrypted, LIMITS)
+            message = None if known else await asyncio.to_thread(as4.decompress, opened.decrypted)
         return await self._database.transact(
-            self._store_and_deliver, peer.node, opened, message, content_type=content_type, body=body
+            self._store_and_deliver, peer, opened, message, content_type=content_type, body=body
         )
 
     def _store_and_deliver(
         self,
         session: Session,
-        sender: NodeId,
+        peer: Peer,
         opened: _Opened,
         message: as4.UserMessage | None,
         *,
@@ -180,17 +185,18 @@ class Receiver:
         body: Body,
     ) -> _Stored:
         """All or nothing; or, if the id is known, the very receipt of the first time. Raises ClashingRepeat."""
-        decrypted = opened.decrypted
+        decrypted, sender = opened.decrypted, peer.node
         known = _known(session, sender, decrypted.header.message_id)
         if known is not None:
             _check_same(opened, known)
             _count_repeat(session, known.id)
             return _Stored(known.receipt, is_repeat=True)
-        inbound = _inbound(message or as4.decompress(decrypted, LIMITS), sender, self._clock.now())
+        inbound = _inbound(message or as4.decompress(decrypted), sender, self._clock.now())
         values = {
             "sender": sender,
             "message_id": inbound.message_id,
             "conversation": inbound.conversation,
+            "service": inbound.service,
             "action": inbound.action,
             "received_at": inbound.received_at,
             "signed": as4.dump_references(decrypted.references),
@@ -198,33 +204,48 @@ class Receiver:
             "body": body[:],
             "signing_certificate": opened.certificate,
             "receipt": opened.receipt,
-            "receipt_certificate": self._own,
+            "receipt_certificate": opened.receipt_certificate,
             "repeats": 0,
         }
         session.connection().execute(_INSERT, values)
-        self._deliver(session, inbound)
+        if not peer.is_outside:  # what others send is kept for the operators: it is no business of our procedures
+            self._deliver(session, inbound)
         self._crash_at("before commit")
         return _Stored(opened.receipt, is_repeat=False)
 
-    def _refuse(self, peer: Peer, error: as4.As4Error) -> Answer:
+    async def _refuse(self, peer: Peer, error: as4.As4Error) -> Answer:
         RECEIVED.labels(peer.node, "refused").inc()
         alarm = log.error if isinstance(error, as4.ClashingRepeat) else log.warning
         alarm(
-            "message refused", peer=peer.node, message_id=error.message_id,
-            code=error.code, ebms=error.ebms.code, reason=str(error),
+            "message refused", peer=peer.node, message_id=error.message_id, code=error.code, ebms=error.ebms.code,
+            reason=str(error), field=error.field, expected=error.expected, received=error.received,
         )  # fmt: skip
+        await self._note(peer, error)
         if isinstance(error, as4.UnexpectedUnit):  # two nodes could answer each other's signals for ever
             return Answer(content_type="text/plain; charset=UTF-8", body=b"")
-        return self._error(error, error.message_id)
+        return self._error(peer, error, error.message_id)
 
-    def _error(self, error: as4.As4Error | type[as4.As4Error], message_id: str | None) -> Answer:
+    async def _note(self, peer: Peer, error: as4.As4Error) -> None:
+        """Keep it for the operators; the answer does not wait for better times if that fails."""
+        try:
+            await self._database.transact(rejections.add, peer.node, error, at=self._clock.now())
+        except Exception:
+            log.exception("rejection not kept", peer=peer.node)
+
+    def _error(self, peer: Peer, error: as4.As4Error | type[as4.As4Error], message_id: str | None) -> Answer:
+        """The signed error, in the suite agreed with the peer."""
+        try:
+            found = terms(self._peers, self._keys, peer.node)
+            form, signer = found.agreement.signature_form, found.signer
+        except PeerError:
+            form, signer = as4.SignatureForm(suite=as4.COMMON), self._keys.signer
         built = as4.build_error(
             error,
             ref_to_message_id=message_id,
             message_id=new_message_id(self._peers.us),
             at=datetime.now(UTC),
-            form=as4.SignatureForm(suite=as4.COMMON),
-            signer=self._keys.signer,
+            form=form,
+            signer=signer,
         )
         return Answer(content_type=built.content_type, body=built.body)
 
@@ -256,6 +277,7 @@ def _inbound(message: as4.UserMessage, sender: NodeId, at: datetime) -> Inbound:
         message_id=MessageId(message.message_id),
         sender=sender,
         conversation=message.conversation_id,
+        service=message.service,
         action=message.action,
         properties=message.properties,
         parts=message.parts,

@@ -10,11 +10,11 @@ from sqlalchemy.orm import Session
 
 from node.errors import ImiError
 from node.federation import outbox
-from node.federation.lanes import AS4_PATH, Lane, NoPong, SenderParts, ping
-from node.federation.protocol import LONGEST_DELAY, TELL_AFTER
+from node.federation.lanes import Lane, NoPong, SenderParts, ping
+from node.federation.protocol import USUAL
 from node.ids import NodeId
 
-__all__ = ["AS4_PATH", "Lane", "NoPong", "Sender", "SenderParts", "ping"]
+__all__ = ["Lane", "NoPong", "Sender", "SenderParts", "ping"]
 
 CARE_SECONDS: Final = 60.0
 
@@ -97,10 +97,15 @@ class Sender:
 
 
 def _look_after(session: Session, parts: SenderParts) -> None:
-    """EBMS:0301, to our own side: a day has passed without a receipt."""
+    """EBMS:0301, to our own side: the agreed time (a day, between nodes) has passed without a receipt."""
     now = parts.clock.now()
-    for waiting in outbox.late(session, before=now - TELL_AFTER):
+    agreed = {peer.node: peer.terms.retry for peer in parts.peers.outside() if peer.terms}
+    soonest = min(retry.report_after for retry in (USUAL, *agreed.values()))
+    for waiting in outbox.late(session, before=now - soonest):
+        if waiting.posted_at > now - agreed.get(waiting.recipient, USUAL).report_after:
+            continue
         parts.undeliverable(session, waiting)
         outbox.store_told(session, waiting.id, at=now)
-        log.error("no receipt for a day", peer=waiting.recipient, message_id=waiting.message_id, ebms="EBMS:0301")
-    outbox.mend_clock(session, latest=now + LONGEST_DELAY * 1.1)
+        log.error("no receipt in time", peer=waiting.recipient, message_id=waiting.message_id, ebms="EBMS:0301")
+    longest = max(retry.longest for retry in (USUAL, *agreed.values()))
+    outbox.mend_clock(session, latest=now + longest * 1.1)

@@ -78,17 +78,21 @@ def server_context(keys: NodeKeys, peers: Peers) -> CheckedContext:
 
 
 def client_context(keys: NodeKeys, peers: Peers, peer: Peer) -> CheckedContext:
-    """The context for connections to one peer: only its own State's authority is an anchor."""
+    """The context for connections to one peer: only its own State's authority is an anchor.
+
+    Outside the federation the very certificate is known, so that its names need not be those of its address.
+    """
     context = _context(ssl.PROTOCOL_TLS_CLIENT, keys, peers)
     context.expected = peer.node
-    context.load_verify_locations(cadata=_der(peer))
+    context.check_hostname = not peer.is_outside
+    _vouch(context, peer)
     return context
 
 
 def add_anchors(context: CheckedContext, peers: Peers) -> None:
     """Let the authorities of all listed States vouch in handshakes to come."""
-    for peer in {peer.state: peer for peer in peers.all()}.values():
-        context.load_verify_locations(cadata=_der(peer))
+    for peer in (*{peer.state: peer for peer in peers.all()}.values(), *peers.outside()):
+        _vouch(context, peer)
 
 
 def renew_certificate(context: CheckedContext, keys: NodeKeys) -> None:
@@ -98,13 +102,15 @@ def renew_certificate(context: CheckedContext, keys: NodeKeys) -> None:
     )  # None would ask at the terminal
 
 
-def _der(peer: Peer) -> bytes:
-    return peer.state_ca.public_bytes(serialization.Encoding.DER)
+def _vouch(context: CheckedContext, peer: Peer) -> None:
+    for anchor in peer.anchors:
+        context.load_verify_locations(cadata=anchor.public_bytes(serialization.Encoding.DER))
 
 
 def _context(protocol: int, keys: NodeKeys, peers: Peers) -> CheckedContext:
     context = CheckedContext(protocol)
     context.minimum_version = ssl.TLSVersion.TLSv1_3
+    context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN  # an access point's own certificate may be the anchor
     context.peers = peers
     renew_certificate(context, keys)
     return context

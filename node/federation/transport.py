@@ -54,19 +54,29 @@ class Transport:
         self._kept: dict[NodeId, _Connections] = {}
         self._retired: list[_Connections] = []
 
+    async def post_message(self, node: NodeId, body: bytes, content_type: str) -> tuple[str, bytes]:
+        """POST an AS4 message to a peer; content type and body of its answer, whatever the status (errors use several).
+
+        Raises as `post`.
+        """
+        return await self._post(node, self._peers.get(node).as4_url, body, content_type)
+
     async def post(self, node: NodeId, path: str, body: bytes, content_type: str) -> tuple[str, bytes]:
-        """POST to a peer; content type and body of its answer, whatever the HTTP status (AS4 errors use several).
+        """POST to a node; content type and body of its answer.
 
         Raises:
             Unreachable: no answer.
             PeerAnswered: an HTTP error that holds no signal: its door refuses us, or something stands before it.
             PeerError: the peer is not, or no longer, in the trust list.
         """
+        return await self._post(node, f"{self._peers.get(node).url}{path}", body, content_type)
+
+    async def _post(self, node: NodeId, url: str, body: bytes, content_type: str) -> tuple[str, bytes]:
         status, kind, data = await self._call(
-            node, "POST", path, limit=MAX_SIGNAL_BYTES, body=body, content_type=content_type
+            node, "POST", url, limit=MAX_SIGNAL_BYTES, body=body, content_type=content_type
         )
         if status != 200 and kind.partition(";")[0].strip().lower() not in SIGNAL_TYPES:
-            raise PeerAnswered(f"{node} answers {status} to {path}", status=status)
+            raise PeerAnswered(f"{node} answers {status} to a POST", status=status)
         return kind, data
 
     async def get(self, node: NodeId, path: str, *, limit: int) -> bytes:
@@ -79,7 +89,7 @@ class Transport:
             Unreachable: no answer, or a longer one.
             PeerAnswered: an HTTP error.
         """
-        status, _, data = await self._call(node, "GET", path, limit=limit)
+        status, _, data = await self._call(node, "GET", f"{self._peers.get(node).url}{path}", limit=limit)
         if status != 200:
             raise PeerAnswered(f"{node} answers {status} to {path}", status=status)
         return data
@@ -92,7 +102,7 @@ class Transport:
         self._retired.clear()
 
     async def _call(
-        self, node: NodeId, method: str, path: str, *, limit: int, body: bytes | None = None, content_type: str = ""
+        self, node: NodeId, method: str, url: str, *, limit: int, body: bytes | None = None, content_type: str = ""
     ) -> tuple[int, str, bytes]:
         kept = self._connections(node)
         headers = {"Content-Type": content_type} if content_type else {}
@@ -100,9 +110,7 @@ class Transport:
         try:
             async with (
                 asyncio.timeout(ANSWER_SECONDS),
-                kept.session.request(
-                    method, f"{kept.peer.url}{path}", data=body, headers=headers, allow_redirects=False
-                ) as answer,
+                kept.session.request(method, url, data=body, headers=headers, allow_redirects=False) as answer,
             ):
                 return answer.status, answer.headers.get("Content-Type", ""), await _bounded(answer, limit)
         except (aiohttp.ClientError, ssl.SSLError, OSError, TimeoutError) as error:
@@ -146,7 +154,7 @@ class Transport:
 
 def _same_door(one: Peer, other: Peer) -> bool:
     """Whether connections made by one reading of the trust list may be used under another."""
-    return one is other or (one.url, one.state_ca, one.crl) == (other.url, other.state_ca, other.crl)
+    return one is other or (one.url, one.anchors, one.crl) == (other.url, other.anchors, other.crl)
 
 
 async def _bounded(answer: aiohttp.ClientResponse, limit: int) -> bytes:

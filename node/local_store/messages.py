@@ -38,10 +38,13 @@ class OutboxRow(Base):
     told_at: Mapped[datetime | None]  # when sender and operator were told that there is no receipt (EBMS:0301)
     content: Mapped[bytes | None] = mapped_column(LargeBinary)  # cleared once the message is built
     content_reference: Mapped[str] = mapped_column(default="")  # or where `open_file` finds it
+    content_mime: Mapped[str] = mapped_column(default="application/json", server_default="application/json")
+    service: Mapped[str] = mapped_column(default="", server_default="")  # empty: the first the agreement names
     files: Mapped[str] = mapped_column(default="[]")  # JSON: [[name, media type, reference], …]
     properties: Mapped[str] = mapped_column(default="{}")
     content_type: Mapped[str] = mapped_column(default="")
     body: Mapped[bytes | None] = mapped_column(LargeBinary)  # the bytes posted, the same at every attempt
+    body_file: Mapped[str] = mapped_column(default="", server_default="")  # or where they lie, if they are many
     signed: Mapped[str] = mapped_column(default="")  # JSON: the references of our signature
     signing_certificate: Mapped[bytes | None] = mapped_column(LargeBinary)  # DER
     receipt: Mapped[bytes | None] = mapped_column(LargeBinary)  # the receipt's SOAP
@@ -68,11 +71,13 @@ class InboxRow(Base):
     sender: Mapped[str]
     message_id: Mapped[str]
     conversation: Mapped[str]
+    service: Mapped[str] = mapped_column(default="", server_default="")
     action: Mapped[str]
     received_at: Mapped[datetime]
     signed: Mapped[str]  # JSON: the references of its signature; a repeat has the same
     content_type: Mapped[str]
-    body: Mapped[bytes] = mapped_column(LargeBinary)
+    body: Mapped[bytes] = mapped_column(LargeBinary)  # empty if they lie in `body_file`
+    body_file: Mapped[str] = mapped_column(default="", server_default="")
     signing_certificate: Mapped[bytes] = mapped_column(LargeBinary)  # DER
     receipt: Mapped[bytes] = mapped_column(LargeBinary)
     receipt_certificate: Mapped[bytes] = mapped_column(LargeBinary)  # DER, ours
@@ -82,3 +87,22 @@ class InboxRow(Base):
         UniqueConstraint("sender", "message_id"),
         Index("ix_inbox_conversation", "conversation"),
     )
+
+
+class RejectionRow(Base):
+    """A message this node refused: what its sender was told, and the field that differed. The newest are kept."""
+
+    __tablename__ = "rejections"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    peer: Mapped[str]
+    message_id: Mapped[str] = mapped_column(default="")  # as far as it could be read; nobody vouches for it
+    at: Mapped[datetime]
+    code: Mapped[str]  # ours: peer.not-agreed
+    ebms: Mapped[str]  # as the peer was told: EBMS:0010
+    reason: Mapped[str]
+    field: Mapped[str] = mapped_column(default="")
+    expected: Mapped[str] = mapped_column(default="")
+    received: Mapped[str] = mapped_column(default="")
+
+    __table_args__ = (Index("ix_rejections_message", "message_id"),)

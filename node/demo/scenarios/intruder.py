@@ -16,10 +16,9 @@ import aiohttp
 from node.demo.client import until
 from node.demo.stage import Stage
 from node.federation import as4
-from node.federation.agreements import agreement, encryption_certificate
+from node.federation.agreements import terms
 from node.federation.listener import TRUST_PATH
-from node.federation.peers import Peers
-from node.federation.sender import AS4_PATH
+from node.federation.peers import AS4_PATH, Peers
 from node.federation.tls import client_context
 from node.federation.transport import Transport, Unreachable
 from node.federation.trust import TrustReader, from_folder
@@ -88,13 +87,14 @@ def _self_made(folder: Path) -> NodeKeys:
 
 
 async def _in_another_name(stage: Stage, insider: _Insider) -> None:
-    agreed = replace(agreement(insider.peers, ESTONIA), our_party=as4.party_of("RO"))
+    found = terms(insider.peers, insider.keys, ESTONIA)
+    agreed = replace(found.agreement, our_party=as4.party_of("RO"))
     message = as4.UserMessage(
         message_id=new_message_id(NodeId("RO")), conversation_id="RO-2026-999999", sender=agreed.our_party,
         recipient=agreed.their_party, service=as4.SERVICE, action="events", timestamp=datetime.now(UTC),
         parts=(as4.Part(content=b"{}", mime_type="application/json"),),
     )  # fmt: skip
-    certificate = encryption_certificate(insider.peers.get(ESTONIA))
+    certificate = found.encrypt_for
     built = as4.build(message, agreement=agreed, signer=insider.keys.signer, encrypt_for=certificate)
     stage.transcript.tell("FR", "with its own valid certificate, sends Estonia a message that says it is Romania's")
     before = len(stage.log_lines("EE", "message refused"))
