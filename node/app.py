@@ -25,7 +25,7 @@ from node.clock import Clock, SystemClock
 from node.directory import Directory
 from node.directory.sync import Sync
 from node.errors import ImiError, SetupError, Unavailable
-from node.federation import listener, outbox, outside
+from node.federation import listener, outbox, outside, receiver
 from node.federation.outbox import Waiting
 from node.federation.peers import Peer, Peers, TrustList
 from node.federation.receiver import Receiver
@@ -35,6 +35,7 @@ from node.federation.transport import PeerAnswered, Transport
 from node.federation.trust import NothingReadYet, NotPublished, TrustReader, from_folder, serve
 from node.ids import NodeId, new_message_id
 from node.jobs import Job, Ticker
+from node.local_store.bodies import Bodies
 from node.local_store.database import Database
 from node.local_store.files import FileStore
 from node.local_store.vault import Vault
@@ -89,6 +90,7 @@ class Node:
     sender: Sender
     receiver: Receiver
     sync: Sync
+    bodies: Bodies
     addresses: dict[str, str] = field(default_factory=dict)
     outside_stamp: tuple[tuple[str, int, int], ...] = ()
 
@@ -115,6 +117,8 @@ class Node:
         """What is due: blocking, deletion, expired sessions, files nobody names."""
         await self.casework.sweep()
         await self.users.sweep()
+        named = await self.database.read(_body_files)
+        await asyncio.to_thread(self.bodies.sweep, named)
         await self.look_at_held()
 
     async def count(self) -> None:
@@ -169,6 +173,7 @@ async def _build(settings: Settings, clock: Clock, stack: contextlib.AsyncExitSt
     transport = Transport(keys, peers)
     stack.push_async_callback(transport.close)
     reader.fetch = _fetch(settings, transport, peers)
+    bodies = Bodies(settings.data / "messages")
     casework = Casework(
         node=settings.node,
         database=database,
@@ -187,6 +192,7 @@ async def _build(settings: Settings, clock: Clock, stack: contextlib.AsyncExitSt
         peers=peers,
         keys=keys,
         transport=transport,
+        bodies=bodies,
         open_file=casework.open_file,
         undeliverable=_undeliverable,
     )
@@ -204,8 +210,11 @@ async def _build(settings: Settings, clock: Clock, stack: contextlib.AsyncExitSt
         transport=transport,
         reader=reader,
         sender=Sender(parts),
-        receiver=Receiver(database=database, clock=clock, peers=peers, keys=keys, deliver=casework.deliver),
+        receiver=Receiver(
+            database=database, clock=clock, peers=peers, keys=keys, bodies=bodies, deliver=casework.deliver
+        ),
         sync=Sync(directory, peers, transport),
+        bodies=bodies,
     )
 
 
@@ -270,6 +279,10 @@ def _vocabulary(catalogue: Catalogue, texts: Texts) -> dict[str, list[str]]:
     }
 
 
+def _body_files(session: Session) -> frozenset[str]:
+    return outbox.body_files(session) | receiver.body_files(session)
+
+
 def _undeliverable(_session: Session, waiting: Waiting) -> None:
     """The case page shows it by the delivery's state; the sender logs it for the operator."""
     UNDELIVERED.labels(waiting.recipient).inc()
@@ -281,7 +294,7 @@ async def _open_doors(node: Node, stack: contextlib.AsyncExitStack) -> None:
     door = listener.application(
         peers=node.peers,
         receiver=node.receiver,
-        spool=_spool(node),
+        bodies=node.bodies,
         serve_trust=_serve_trust(node),
         routes=node.sync.routes(),
         on_contact=node.sender.wake,
@@ -302,12 +315,6 @@ def _door_parts(node: Node) -> dict[str, Any]:
         "texts": node.texts,
         "clock": node.clock,
     }
-
-
-def _spool(node: Node) -> Path:
-    folder = node.settings.data / "spool"
-    folder.mkdir(mode=0o700, exist_ok=True)
-    return folder
 
 
 def _serve_trust(node: Node) -> Callable[[str], bytes | None]:

@@ -25,6 +25,7 @@ from node.casework.tools import Tools
 from node.domain.events import RECEIVED, SignedEvent, commitment
 from node.domain.forms import documents
 from node.errors import PeerError
+from node.federation import as4
 from node.federation.receiver import Inbound
 from node.ids import CaseId, EventId, NodeId
 from node.local_store import audit, cases, files
@@ -50,7 +51,10 @@ def deliver(tools: Tools, session: Session, inbound: Inbound) -> None:
     try:
         if inbound.action != ACTION or not inbound.parts:
             raise WrongAction("a message with an unknown action, or without content")
-        message = payload.read(inbound.parts[0].content)
+        first = inbound.parts[0].content
+        if as4.size_of(first) > payload.MAX_PAYLOAD_BYTES:
+            raise payload.BadPayload("the content is too large")
+        message = payload.read(as4.whole(first))
         _take_in(tools, session, inbound, message)
     except PeerError as error:
         log.warning("message refused", peer=inbound.sender, message_id=inbound.message_id, code=error.code)
@@ -159,9 +163,12 @@ def _store_files(tools: Tools, session: Session, row: CaseRow, named: set[str], 
     """Keep the files that the parts of this message, or of one before it, name; others are nobody's."""
     here = files.digests_in_case(session, CaseId(row.case_id))
     for part in inbound.parts[1:]:
-        sha256 = hashlib.sha256(part.content).hexdigest()
-        if sha256 in named and sha256 not in here:
-            keep_file(tools, session, row, tools.files.write_bytes(part.content), at=inbound.received_at)
+        summed = hashlib.sha256()
+        for chunk in as4.chunks_of(part.content):
+            summed.update(chunk)
+        if summed.hexdigest() in named - here:
+            kept = tools.files.write_chunks(as4.chunks_of(part.content))
+            keep_file(tools, session, row, kept, at=inbound.received_at)
 
 
 def keep_file(tools: Tools, session: Session, row: CaseRow, file: StoredFile, *, at: datetime) -> None:

@@ -31,6 +31,7 @@ from node.casework.views import (
 from node.catalogue import Catalogue
 from node.clock import Clock
 from node.domain.procedures import Procedure
+from node.federation import as4
 from node.federation.peers import Peers
 from node.federation.receiver import Inbound
 from node.ids import CaseNumber, MessageId, NodeId
@@ -261,7 +262,7 @@ class Casework:
         """Take in a message, in the transaction that stores it; for the Receiver. Never raises for its content."""
         arriving.deliver(self.tools, session, inbound)
 
-    def open_file(self, session: Session, reference: str) -> bytes:
+    def open_file(self, session: Session, reference: str) -> as4.Content:
         """Content and files of a message, when it is built; for the Sender."""
         return filing.open_reference(self.tools, session, reference)
 

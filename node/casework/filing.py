@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Iterator
+from dataclasses import dataclass
 from datetime import timedelta
 from typing import Final
 
@@ -22,12 +23,12 @@ from node.casework.views import File, Official
 from node.catalogue.texts import LANGUAGES
 from node.domain.fold import readable
 from node.domain.forms import documents
-from node.federation import outbox
+from node.federation import as4, outbox
 from node.ids import CaseId, CaseNumber
 from node.local_store import audit, cases, drafts, files
 from node.local_store.audit import AuditEntry
 from node.local_store.cases import OutgoingRow
-from node.local_store.files import AttachmentRow, StoredFile
+from node.local_store.files import AttachmentRow, FileStore, StoredFile
 from node.local_store.vault import unseal
 
 MAX_NAME: Final = 200
@@ -139,7 +140,20 @@ def draft_files(tools: Tools, session: Session, official: Official, draft: draft
     )
 
 
-def open_reference(tools: Tools, session: Session, reference: str) -> bytes:
+@dataclass(frozen=True, slots=True)
+class _StoredContent:
+    """A large file as the wire takes it: read piece by piece from the store."""
+
+    files: FileStore
+    stored: str
+    key: bytes
+    size: int
+
+    def chunks(self) -> Iterator[bytes]:
+        return self.files.read(self.stored, self.key)
+
+
+def open_reference(tools: Tools, session: Session, reference: str) -> as4.Content:
     """What the sender fetches when it builds a message: `outgoing:<message id>` or `file:<case>:<sha256>`.
 
     Raises:
@@ -155,6 +169,8 @@ def open_reference(tools: Tools, session: Session, reference: str) -> bytes:
     if attachment is None or row is None or row.key is None:
         raise FileNotHere("a file to be sent is gone")
     key = unseal(case_key(tools, row), attachment.key, f"file:{sha256}")
+    if attachment.size > as4.BIG:
+        return _StoredContent(tools.files, attachment.stored, key, attachment.size)
     return tools.files.read_bytes(attachment.stored, key)
 
 

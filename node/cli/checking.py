@@ -20,6 +20,7 @@ from node.federation.sender import SenderParts, ping
 from node.federation.transport import Transport
 from node.federation.trust import TrustReader, from_folder
 from node.ids import NodeId
+from node.local_store.bodies import Bodies
 from node.local_store.database import Database
 from node.settings import Settings, load, shipped
 from pki.node_keys import NodeKeys
@@ -53,7 +54,7 @@ async def run_checks(config: Path) -> list[Finding]:
     database = _try(findings, "database", lambda: _open(settings), lambda _: "opens, format is current")
     peers = _trust(findings, settings)
     if keys and database and peers:
-        findings += await _peers(keys, database, peers)
+        findings += await _peers(keys, database, peers, Bodies(settings.data / "messages"))
     if database:
         database.close()
     return findings
@@ -115,10 +116,10 @@ def _trust(findings: list[Finding], settings: Settings) -> Peers | None:
     return peers
 
 
-async def _peers(keys: NodeKeys, database: Database, peers: Peers) -> list[Finding]:
+async def _peers(keys: NodeKeys, database: Database, peers: Peers, bodies: Bodies) -> list[Finding]:
     transport = Transport(keys, peers)
     parts = SenderParts(
-        database=database, clock=SystemClock(), peers=peers, keys=keys, transport=transport,
+        database=database, clock=SystemClock(), peers=peers, keys=keys, transport=transport, bodies=bodies,
         open_file=lambda _session, _reference: b"", undeliverable=lambda _session, _waiting: None,
     )  # fmt: skip
     try:

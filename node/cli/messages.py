@@ -87,13 +87,20 @@ def export(
     from node.federation import operator
     from node.federation.peers import Peers
     from node.federation.trust import NothingReadYet, TrustReader, from_folder
+    from node.local_store.bodies import Bodies
 
     with stores(config) as (settings, database):
         trust = settings.data / "trust"
         kept = TrustReader(trust, from_folder(trust)).kept()
         if kept is None:
             raise NothingReadYet("this node has read no trust list yet, so it knows no certificates to export")
-        files = look(database, operator.export_message, message_id, Peers(settings.node, kept))
+        files = look(
+            database,
+            operator.export_message,
+            message_id,
+            Peers(settings.node, kept),
+            Bodies(settings.data / "messages"),
+        )
     to.mkdir(parents=True)
     for name, data in files.items():
         (to / name).write_bytes(data)

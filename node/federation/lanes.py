@@ -34,6 +34,7 @@ from node.federation.peers import Peers
 from node.federation.protocol import USUAL, Again, NeverAgain, Outcome, Received, delay, judge_answer
 from node.federation.transport import PeerAnswered, Transport
 from node.ids import NodeId, new_message_id
+from node.local_store.bodies import Bodies
 from node.local_store.database import Database
 from pki.node_keys import NodeKeys
 
@@ -44,7 +45,7 @@ PROBE_SECONDS: Final = 1.0  # a peer that speaks is probed at once, yet not more
 _BIG: Final = 64 * 1024  # building more than this happens on a thread
 _OF_THE_MESSAGE: Final = frozenset({400, 413, 415})  # HTTP refusals that say nothing about the peer
 
-OpenFile = Callable[[Session, str], bytes]
+OpenFile = Callable[[Session, str], as4.Content]
 CrashAt = Callable[[str], None]
 
 SENT = Counter("imi_messages_sent", "Messages posted to peers, by what came of it.", ["peer", "outcome"])
@@ -60,6 +61,7 @@ class SenderParts:
     peers: Peers
     keys: NodeKeys
     transport: Transport
+    bodies: Bodies
     open_file: OpenFile
     undeliverable: Callable[[Session, Waiting], None]  # told once when a message had no receipt for a day
     crash_at: CrashAt = lambda _line: None
@@ -164,25 +166,30 @@ class Lane:
     async def _build(self, claimed: Sequence[Waiting]) -> list[Waiting]:
         """The messages with the bytes to post, those just built stored first; too many bytes are left for another time."""
         parts = self._parts
-        unbuilt = [waiting for waiting in claimed if waiting.body is None]
+        unbuilt = [waiting for waiting in claimed if not waiting.is_built]
         if not unbuilt:
             return list(claimed)
         found = await parts.database.read(read_contents, parts.open_file, unbuilt)
         built, failed = await self._pack(found)
         parts.crash_at("signed")
         stored = await parts.database.transact(_store_built, built, failed)
-        bodies = {item.waiting.id: item.with_body() for item in built if item.waiting.id in stored}
-        return [ready for waiting in claimed if (ready := bodies.get(waiting.id, waiting)).body is not None]
+        for item in built:
+            if item.bytes.body_file and item.waiting.id not in stored:
+                await asyncio.to_thread(parts.bodies.delete, item.bytes.body_file)
+        now_built = {item.waiting.id: item.ready() for item in built if item.waiting.id in stored}
+        return [ready for waiting in claimed if (ready := now_built.get(waiting.id, waiting)).is_built]
 
     async def _pack(
         self, found: Sequence[tuple[Waiting, tuple[as4.Part, ...] | Unbuildable]]
     ) -> tuple[list[Built], list[tuple[Waiting, Unbuildable]]]:
         parts = self._parts
         agreed = terms(parts.peers, parts.keys, self.node)
-        size = sum(len(part.content) for _, contents in found if isinstance(contents, tuple) for part in contents)
+        size = sum(
+            as4.size_of(part.content) for _, contents in found if isinstance(contents, tuple) for part in contents
+        )
         if size > _BIG:
-            return await asyncio.to_thread(pack, found, agreed)
-        return pack(found, agreed)
+            return await asyncio.to_thread(pack, found, agreed, parts.bodies)
+        return pack(found, agreed, parts.bodies)
 
     async def _post_all(self, ready: Sequence[Waiting]) -> None:
         async with asyncio.TaskGroup() as group:
@@ -210,10 +217,9 @@ class Lane:
     async def _attempt(self, waiting: Waiting) -> Outcome | ImiError:
         """Post the stored bytes; what the answer means. An ImiError: there was none, whatever the message."""
         parts = self._parts
-        assert waiting.body is not None
         try:
             agreed = terms(parts.peers, parts.keys, self.node).agreement
-            kind, answer = await parts.transport.post_message(self.node, waiting.body, waiting.content_type)
+            kind, answer = await self._post(waiting)
         except PeerAnswered as error:
             return Again(reason=str(error)) if error.status in _OF_THE_MESSAGE else error
         except ImiError as error:
@@ -229,6 +235,13 @@ class Lane:
             unanswered=waiting.unanswered,
         )
         return replace(outcome, soap=answer) if isinstance(outcome, Received) and outcome.receipt else outcome
+
+    async def _post(self, waiting: Waiting) -> tuple[str, bytes]:
+        parts = self._parts
+        if waiting.body is not None:
+            return await parts.transport.post_message(self.node, waiting.body, waiting.content_type)
+        with await asyncio.to_thread(parts.bodies.open, waiting.body_file) as file:
+            return await parts.transport.post_message(self.node, file, waiting.content_type)
 
     def _free(self, waiting: Sequence[Waiting]) -> None:
         """The next of these order keys may go; a key the other batch has claimed meanwhile stays with it."""
@@ -335,7 +348,7 @@ def _store_built(
     """What can be sent is kept as it will be sent: their ids; what cannot parks its own order key, not the lane."""
     for waiting, why in failed:
         outbox.store_refused(session, waiting, reason=f"not sent: {why.reason}")
-    return outbox.store_built(session, [item.row() for item in built])
+    return outbox.store_built(session, [item.bytes for item in built])
 
 
 def _store_outcomes(

@@ -4,11 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import mmap
-import tempfile
-from collections.abc import Awaitable, Callable
-from pathlib import Path
-from typing import IO, Final
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import Final
 
 import structlog
 from aiohttp import web
@@ -17,12 +14,15 @@ from prometheus_client import Counter
 
 from node.errors import PeerError
 from node.federation.peers import AS4_PATH, Peer, Peers
-from node.federation.receiver import LIMITS, Receiver
+from node.federation.receiver import LIMITS, Body, Receiver
 from node.federation.tls import CheckedContext
+from node.federation.transport import SLOWEST_BYTES_PER_SECOND
 from node.ids import NodeId
+from node.local_store.bodies import Bodies, Draft
 
 BODY_SECONDS: Final = 120.0
 SPOOL_OVER: Final = 64 * 1024
+WRITE_BYTES: Final = 1024 * 1024
 PEER: Final = web.RequestKey("peer", Peer)
 TRUST_PATH: Final = "/imi/v1/trust/"
 
@@ -36,7 +36,7 @@ def application(
     *,
     peers: Peers,
     receiver: Receiver,
-    spool: Path,
+    bodies: Bodies,
     serve_trust: Callable[[str], bytes | None],
     routes: web.RouteTableDef,
     on_contact: Callable[[NodeId], None],
@@ -44,15 +44,16 @@ def application(
     """The routes of the federation door.
 
     Args:
-        spool: folder for bodies above 64 KiB while they are read.
+        bodies: where bodies above 64 KiB lie while they are read, and afterwards if they are messages.
         serve_trust: the bytes of a path of the trust list's repository, for mirrors.
         routes: other layers' routes; their handlers find the peer in `request[PEER]`.
         on_contact: told of each peer that speaks to us: its lane need not wait any longer.
     """
 
     async def receive(request: web.Request) -> web.Response:
-        body = await _body(request, spool)
-        answer = await receiver.receive(request[PEER], request.headers.get("Content-Type", ""), body)
+        peer, kind = request[PEER], request.headers.get("Content-Type", "")
+        async with _body(request, bodies, receiver.largest(peer)) as body:
+            answer = await receiver.receive(peer, kind, body)
         return web.Response(body=answer.body, headers={"Content-Type": answer.content_type})
 
     async def trust(request: web.Request) -> web.Response:
@@ -95,43 +96,48 @@ def _certificate(request: web.Request) -> bytes:
     return (tls.getpeercert(binary_form=True) if tls is not None else None) or b""
 
 
-async def _body(request: web.Request, spool: Path) -> bytes | mmap.mmap:
-    """The whole body, refused before reading where its announced length is too large; a large one lies on disk."""
-    if (request.content_length or 0) > LIMITS.entity:
-        raise _too_large(request.content_length or 0)
-    try:
-        async with asyncio.timeout(BODY_SECONDS):
-            return await _read(request, spool)
-    except TimeoutError:
-        REFUSED.labels("too slow").inc()
-        raise web.HTTPRequestTimeout(text="the body took too long") from None
+@contextlib.asynccontextmanager
+async def _body(request: web.Request, bodies: Bodies, limit: int) -> AsyncIterator[Body]:
+    """The whole body, refused before reading where its announced length is too large; a large one lies on disk.
 
-
-async def _read(request: web.Request, spool: Path) -> bytes | mmap.mmap:
-    """Up to 64 KiB in memory; more in a file without a name, which is gone with the process."""
-    size, small = 0, bytearray()
+    What was not made to stay is gone at the end.
+    """
+    if (request.content_length or 0) > limit:
+        raise _too_large(request.content_length or 0, limit)
     with contextlib.ExitStack() as stack:
-        file: IO[bytes] | None = None
-        async for chunk in request.content.iter_chunked(64 * 1024):
-            size += len(chunk)
-            if size > LIMITS.entity:
-                raise _too_large(size)
-            if file is None and size > SPOOL_OVER:
-                file = stack.enter_context(tempfile.TemporaryFile(dir=spool))
-                file.write(small)
-            if file is None:
-                small += chunk
-            else:
-                await asyncio.to_thread(file.write, chunk)
-        if file is None:
-            return bytes(small)
-        file.flush()
-        return mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+        try:
+            async with asyncio.timeout(BODY_SECONDS + (request.content_length or limit) / SLOWEST_BYTES_PER_SECOND):
+                body = await _read(request, bodies, limit, stack)
+        except TimeoutError:
+            REFUSED.labels("too slow").inc()
+            raise web.HTTPRequestTimeout(text="the body took too long") from None
+        yield body
 
 
-def _too_large(size: int) -> web.HTTPRequestEntityTooLarge:
+async def _read(request: web.Request, bodies: Bodies, limit: int, stack: contextlib.ExitStack) -> Body:
+    """Up to 64 KiB in memory; more in a file."""
+    size, small = 0, bytearray()
+    draft: Draft | None = None
+    async for chunk in request.content.iter_chunked(64 * 1024):
+        size += len(chunk)
+        if size > limit:
+            raise _too_large(size, limit)
+        small += chunk
+        if draft is None and size > SPOOL_OVER:
+            draft = await asyncio.to_thread(bodies.draft)
+            stack.callback(draft.discard)
+        if draft is not None and len(small) >= WRITE_BYTES:
+            await asyncio.to_thread(draft.file.write, bytes(small))
+            small.clear()
+    if draft is None:
+        return Body(data=bytes(small))
+    await asyncio.to_thread(draft.file.write, bytes(small))
+    return Body(data=draft.map(), draft=draft)
+
+
+def _too_large(size: int, limit: int) -> web.HTTPRequestEntityTooLarge:
     REFUSED.labels("too large").inc()
-    return web.HTTPRequestEntityTooLarge(max_size=LIMITS.entity, actual_size=size)
+    return web.HTTPRequestEntityTooLarge(max_size=limit, actual_size=size)
 
 
 async def start(app: web.Application, context: CheckedContext, *, host: str, port: int) -> web.AppRunner:

@@ -16,6 +16,7 @@ from node.errors import Refused
 from node.federation import as4, outbox
 from node.federation.peers import Peers
 from node.ids import NodeId
+from node.local_store.bodies import Bodies
 from node.local_store.messages import InboxRow, OutboxRow
 
 _out: Final = OutboxRow.__table__
@@ -106,14 +107,14 @@ def show_message(session: Session, message_id: str) -> dict[str, Any]:
     raise UnknownMessage("no message with this id was sent or received here", message_id=message_id[:200])
 
 
-def export_message(session: Session, message_id: str, peers: Peers) -> dict[str, bytes]:
+def export_message(session: Session, message_id: str, peers: Peers, bodies: Bodies) -> dict[str, bytes]:
     """The files that let anybody verify one message and its receipt. Raises UnknownMessage."""
     row = session.execute(select(_out).where(_out.c.message_id == message_id)).first()
-    if row is not None and row.body is not None:
-        return _export(row, peers, us_first=True, peer=NodeId(row.recipient), direction="out")
+    if row is not None and (row.body is not None or row.body_file):
+        return _export(row, peers, bodies, us_first=True, peer=NodeId(row.recipient), direction="out")
     row = session.execute(select(_in).where(_in.c.message_id == message_id)).first()
     if row is not None:
-        return _export(row, peers, us_first=False, peer=NodeId(row.sender), direction="in")
+        return _export(row, peers, bodies, us_first=False, peer=NodeId(row.sender), direction="in")
     raise UnknownMessage("no message with this id was built or received here", message_id=message_id[:200])
 
 
@@ -201,7 +202,9 @@ def _wire(row: Any) -> dict[str, Any]:
     return found
 
 
-def _export(row: Any, peers: Peers, *, us_first: bool, peer: NodeId, direction: str) -> dict[str, bytes]:
+def _export(
+    row: Any, peers: Peers, bodies: Bodies, *, us_first: bool, peer: NodeId, direction: str
+) -> dict[str, bytes]:
     sender = x509.load_der_x509_certificate(row.signing_certificate)
     answered = row.receipt_certificate
     recipient = x509.load_der_x509_certificate(answered) if answered else peers.get(peer).signing[0]
@@ -210,7 +213,7 @@ def _export(row: Any, peers: Peers, *, us_first: bool, peer: NodeId, direction: 
     return as4.export(
         as4.Exchange(
             content_type=row.content_type,
-            body=row.body,
+            body=_whole_body(row, bodies),
             receipt=row.receipt,
             sender=sender,
             recipient=recipient,
@@ -218,6 +221,13 @@ def _export(row: Any, peers: Peers, *, us_first: bool, peer: NodeId, direction: 
             facts=facts,
         )
     )
+
+
+def _whole_body(row: Any, bodies: Bodies) -> bytes:
+    if not row.body_file:
+        return bytes(row.body)
+    with bodies.open(row.body_file) as file:
+        return file.read()
 
 
 def as_json(lines: list[MessageLine]) -> str:

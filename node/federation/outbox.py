@@ -20,6 +20,7 @@ from sqlalchemy import (
     Table,
     and_,
     bindparam,
+    case,
     func,
     insert,
     select,
@@ -90,7 +91,13 @@ class Waiting:
     properties: Mapping[str, str]
     content_type: str
     body: bytes | None
+    body_file: str  # or where the bytes lie, if they are many
     signed: str
+
+    @property
+    def is_built(self) -> bool:
+        """Whether it has the bytes that are posted at every attempt."""
+        return self.body is not None or bool(self.body_file)
 
 
 def post(
@@ -144,7 +151,7 @@ def claim(
     Args:
         busy: order keys with a message in flight.
     """
-    due = select(_table.c.id, func.length(_table.c.body)).where(
+    due = select(_table.c.id, _SIZE).where(
         _table.c.recipient == recipient, _is_due, _table.c.due_at <= at, _table.c.order_key.not_in(sorted(busy))
     )
     chosen = _within(_run(session, due.order_by(_table.c.due_at, _table.c.id).limit(limit)))
@@ -166,23 +173,43 @@ def recipients(session: Session) -> list[NodeId]:
     return [NodeId(node) for node in session.execute(select(_table.c.recipient).where(_is_due).distinct()).scalars()]
 
 
-def with_body(waiting: Waiting, *, content_type: str, body: bytes, signed: str) -> Waiting:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Bytes:
+    """What is posted for a message, at every attempt: in `body`, or in the file `body_file` if it is much."""
+
+    id: int
+    content_type: str
+    body: bytes | None
+    body_file: str
+    signed: str  # references of its signature
+    certificate: bytes  # DER
+
+
+def with_bytes(waiting: Waiting, built: Bytes) -> Waiting:
     """The message with the bytes just built for it."""
-    return replace(waiting, content_type=content_type, body=body, signed=signed, content=None)
+    return replace(
+        waiting,
+        content_type=built.content_type,
+        body=built.body,
+        body_file=built.body_file,
+        signed=built.signed,
+        content=None,
+    )
 
 
-def store_built(session: Session, built: Sequence[tuple[int, str, bytes, str, bytes]]) -> frozenset[int]:
-    """Keep the bytes that will be posted: (id, content type, body, signed references, certificate); clear the content.
+def store_built(session: Session, built: Sequence[Bytes]) -> frozenset[int]:
+    """Keep the bytes that will be posted; clear the content.
 
     Returns the ids of those kept: a message that has its bytes keeps them, it never gets others.
     """
-    ids = [number for number, *_ in built]
-    open_ids = _run(session, select(_table.c.id).where(_table.c.id.in_(ids), _table.c.body.is_(None)))
+    ids = [one.id for one in built]
+    unbuilt = _table.c.body.is_(None) & (_table.c.body_file == "")
+    open_ids = _run(session, select(_table.c.id).where(_table.c.id.in_(ids), unbuilt))
     kept = frozenset(open_ids.scalars())
     values = [
-        {"id": number, "content_type": content_type, "body": body, "signed": signed, "certificate": certificate}
-        for number, content_type, body, signed, certificate in built
-        if number in kept
+        {name: getattr(one, name) for name in ("id", "content_type", "body", "body_file", "signed", "certificate")}
+        for one in built
+        if one.id in kept
     ]
     if values:
         _run(session, _BUILT, values)
@@ -257,6 +284,11 @@ def retry(session: Session, message_id: str) -> NodeId | None:
     return NodeId(row.recipient)
 
 
+def body_files(session: Session) -> frozenset[str]:
+    """The files that messages sent lie in."""
+    return frozenset(session.execute(select(_table.c.body_file).where(_table.c.body_file != "")).scalars())
+
+
 def late(session: Session, *, before: datetime, limit: int = 1000) -> list[Waiting]:
     """Messages posted before an instant that have no receipt, and of which nobody was told yet; their bytes left out."""
     slim = [column for column in _CLAIMED if column not in _BYTES]
@@ -278,7 +310,8 @@ def store_told(session: Session, number: int, *, at: datetime) -> None:
 
 def doubt_answers(session: Session, recipient: NodeId) -> None:
     """At a start: what is built may have been posted by a process that died before it could store the answer."""
-    _set(session, and_(_table.c.recipient == recipient, _is_due, _table.c.body.is_not(None)), unanswered=True)
+    is_built = _table.c.body.is_not(None) | (_table.c.body_file != "")
+    _set(session, and_(_table.c.recipient == recipient, _is_due, is_built), unanswered=True)
 
 
 def send_now(session: Session, recipient: NodeId) -> int:
@@ -332,11 +365,16 @@ _BYTES: Final = (_table.c.content, _table.c.body)
 _CLAIMED: Final = (
     _table.c.id, _table.c.message_id, _table.c.recipient, _table.c.order_key, _table.c.conversation, _table.c.action,
     _table.c.posted_at, _table.c.attempts, _table.c.next_attempt_at, _table.c.unanswered, _table.c.told_at,
-    _table.c.content_reference, _table.c.content_mime, _table.c.service, _table.c.files, _table.c.properties, _table.c.content_type, _table.c.signed, *_BYTES,
+    _table.c.content_reference, _table.c.content_mime, _table.c.service, _table.c.files, _table.c.properties, _table.c.content_type, _table.c.body_file,
+    _table.c.signed, *_BYTES,
 )  # fmt: skip
 _NEW: Final = {"attempts": 0, "unanswered": False, "last_error": "", "content_type": "", "signed": ""}
 
 _NO_RECEIPT: Final = "delivered; the receipt was lost"
+
+_SIZE: Final = case(
+    (_table.c.body_file != "", MAX_BYTES), else_=func.length(_table.c.body)
+)  # what is in a file goes alone
 
 # Statements of every message, made once: building one anew takes longer than running it.
 _AT: Final = bindparam("at", type_=UtcDateTime())
@@ -346,7 +384,7 @@ _FIRST: Final = text(
     " ORDER BY id LIMIT 1"
 )
 _BUILT: Final = text(
-    "UPDATE outbox SET content_type = :content_type, body = :body, signed = :signed,"
+    "UPDATE outbox SET content_type = :content_type, body = :body, body_file = :body_file, signed = :signed,"
     " signing_certificate = :certificate, content = NULL WHERE id = :id"
 )
 _RECEIVED: Final = text(
@@ -426,5 +464,6 @@ def _waiting(row: Any) -> Waiting:
         properties=json.loads(row.properties),
         content_type=row.content_type,
         body=getattr(row, "body", None),
+        body_file=row.body_file,
         signed=row.signed,
     )

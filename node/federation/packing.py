@@ -17,6 +17,7 @@ from node.errors import Unavailable
 from node.federation import as4, outbox
 from node.federation.agreements import Terms
 from node.federation.outbox import Waiting
+from node.local_store.bodies import Bodies
 
 log = structlog.get_logger()
 
@@ -30,25 +31,18 @@ class Unbuildable:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Built:
-    """A message in the bytes it has from now on."""
+    """A message with the bytes it has from now on."""
 
     waiting: Waiting
-    content_type: str
-    body: bytes
-    signed: str
-    certificate: bytes
+    bytes: outbox.Bytes
 
-    def row(self) -> tuple[int, str, bytes, str, bytes]:
-        """As `outbox.store_built` takes it."""
-        return self.waiting.id, self.content_type, self.body, self.signed, self.certificate
-
-    def with_body(self) -> Waiting:
+    def ready(self) -> Waiting:
         """As it is posted."""
-        return outbox.with_body(self.waiting, content_type=self.content_type, body=self.body, signed=self.signed)
+        return outbox.with_bytes(self.waiting, self.bytes)
 
 
 def read_contents(
-    session: Session, open_file: Callable[[Session, str], bytes], unbuilt: Sequence[Waiting]
+    session: Session, open_file: Callable[[Session, str], as4.Content], unbuilt: Sequence[Waiting]
 ) -> list[tuple[Waiting, tuple[as4.Part, ...] | Unbuildable]]:
     """Each message with its parts; those after the first MAX_BYTES are left for another time.
 
@@ -66,7 +60,7 @@ def read_contents(
             found.append((waiting, _unbuildable(waiting, error)))
             continue
         found.append((waiting, parts))
-        total += sum(len(part.content) for part in parts)
+        total += sum(as4.size_of(part.content) for part in parts)
         if total > outbox.MAX_BYTES:
             break
     return found
@@ -75,8 +69,13 @@ def read_contents(
 def pack(
     found: Sequence[tuple[Waiting, tuple[as4.Part, ...] | Unbuildable]],
     agreed: Terms,
+    bodies: Bodies,
 ) -> tuple[list[Built], list[tuple[Waiting, Unbuildable]]]:
-    """Sign and encrypt what can be; the rest with its reasons."""
+    """Sign and encrypt what can be; the rest with its reasons. Large messages are written to `bodies`.
+
+    Raises:
+        OSError: a file cannot be written: nothing is wrong with the message.
+    """
     built: list[Built] = []
     failed: list[tuple[Waiting, Unbuildable]] = []
     for waiting, contents in found:
@@ -84,13 +83,15 @@ def pack(
             failed.append((waiting, contents))
             continue
         try:
-            built.append(_pack(waiting, contents, agreed))
+            built.append(_pack(waiting, contents, agreed, bodies))
+        except OSError:
+            raise
         except Exception as error:  # noqa: BLE001  # one message that cannot be built must not stop the lane
             failed.append((waiting, _unbuildable(waiting, error)))
     return built, failed
 
 
-def _pack(waiting: Waiting, contents: tuple[as4.Part, ...], found: Terms) -> Built:
+def _pack(waiting: Waiting, contents: tuple[as4.Part, ...], found: Terms, bodies: Bodies) -> Built:
     agreed, signer = found.agreement, found.signer
     us, them = as4.node_of(agreed.our_party) or agreed.our_party, waiting.recipient
     message = as4.UserMessage(
@@ -104,18 +105,24 @@ def _pack(waiting: Waiting, contents: tuple[as4.Part, ...], found: Terms) -> Bui
         properties={"originalSender": us, "finalRecipient": them, **waiting.properties},
         parts=contents,
     )
-    built = as4.build(message, agreement=agreed, signer=signer, encrypt_for=found.encrypt_for)
+    built = as4.build(message, agreement=agreed, signer=signer, encrypt_for=found.encrypt_for, spool=bodies.spool)
     assert signer.certificate is not None
     return Built(
         waiting=waiting,
-        content_type=built.content_type,
-        body=built.body,
-        signed=as4.dump_references(built.references),
-        certificate=signer.certificate.public_bytes(Encoding.DER),
+        bytes=outbox.Bytes(
+            id=waiting.id,
+            content_type=built.content_type,
+            body=None if built.is_large else built.body,
+            body_file=bodies.write(built.write_to) if built.is_large else "",
+            signed=as4.dump_references(built.references),
+            certificate=signer.certificate.public_bytes(Encoding.DER),
+        ),
     )
 
 
-def _parts_of(session: Session, open_file: Callable[[Session, str], bytes], waiting: Waiting) -> tuple[as4.Part, ...]:
+def _parts_of(
+    session: Session, open_file: Callable[[Session, str], as4.Content], waiting: Waiting
+) -> tuple[as4.Part, ...]:
     content = waiting.content if waiting.content is not None else open_file(session, waiting.content_reference)
     domain = waiting.message_id.rpartition("@")[2]
     files = (

@@ -20,7 +20,7 @@ from typing import Final, cast
 import structlog
 from cryptography.hazmat.primitives.serialization import Encoding
 from prometheus_client import Counter
-from sqlalchemy import Table, insert, text, update
+from sqlalchemy import Table, insert, select, text, update
 from sqlalchemy.orm import Session
 
 from node.clock import Clock
@@ -30,6 +30,7 @@ from node.federation.agreements import terms
 from node.federation.peers import Peer, Peers
 from node.federation.protocol import judge_sender
 from node.ids import MessageId, NodeId, new_message_id
+from node.local_store.bodies import Bodies, Draft
 from node.local_store.database import Database
 from node.local_store.messages import InboxRow
 from pki.node_keys import NodeKeys
@@ -57,7 +58,14 @@ class Inbound:
     received_at: datetime
 
 
-Body = bytes | mmap.mmap  # a large one lies in the spool
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Body:
+    """An HTTP body: in memory, or in a file that stays if the message is taken."""
+
+    data: bytes | mmap.mmap
+    draft: Draft | None = None
+
+
 Deliver = Callable[[Session, Inbound], None]
 
 
@@ -93,11 +101,16 @@ class Receiver:
         clock: Clock,
         peers: Peers,
         keys: NodeKeys,
+        bodies: Bodies,
         deliver: Deliver,
         crash_at: Callable[[str], None] = lambda _line: None,
     ) -> None:
         self._database, self._clock, self._peers, self._keys = database, clock, peers, keys
-        self._deliver, self._crash_at = deliver, crash_at
+        self._bodies, self._deliver, self._crash_at = bodies, deliver, crash_at
+
+    def largest(self, peer: Peer) -> int:
+        """The longest body that is read from a peer, in bytes."""
+        return (peer.terms.limits if peer.terms else LIMITS).entity
 
     async def receive(self, peer: Peer, content_type: str, body: Body) -> Answer:
         """Judge, store and answer one message; `peer` is who is connected, as TLS and the trust list say."""
@@ -108,7 +121,7 @@ class Receiver:
         except PeerError as error:
             return await self._refuse(peer, as4.NotAgreed(str(error)))
         except Exception:  # a bug of ours in reading: refused like any other, and we hear of it
-            log.exception("message not read", peer=peer.node, size_bytes=len(body))
+            log.exception("message not read", peer=peer.node, size_bytes=len(body.data))
             RECEIVED.labels(peer.node, "fault").inc()
             return self._error(peer, as4.As4Error, None)
         return await self._settle(peer, content_type, body, opened)
@@ -118,7 +131,7 @@ class Receiver:
         try:
             self._crash_at("opened")
             if header.is_test:
-                as4.decompress(opened.decrypted)
+                await asyncio.to_thread(as4.decompress, opened.decrypted, None, self._bodies.spool)
                 return _receipt(opened.receipt)
             stored = await self._store(peer, content_type, body, opened)
         except as4.As4Error as error:
@@ -134,11 +147,11 @@ class Receiver:
         return _receipt(stored.receipt)
 
     async def _open_in_turn(self, peer: Peer, content_type: str, body: Body) -> _Opened:
-        if len(body) > _BIG:
-            return await asyncio.to_thread(self._open, peer, content_type, body)
-        return self._open(peer, content_type, body)
+        if len(body.data) > _BIG:
+            return await asyncio.to_thread(self._open, peer, content_type, body.data)
+        return self._open(peer, content_type, body.data)
 
-    def _open(self, peer: Peer, content_type: str, body: Body) -> _Opened:
+    def _open(self, peer: Peer, content_type: str, body: bytes | mmap.mmap) -> _Opened:
         """Checks 1 to 6, and the receipt that would answer. Raises As4Error or PeerError."""
         found = terms(self._peers, self._keys, peer.node)
         agreed = found.agreement
@@ -147,7 +160,7 @@ class Receiver:
         judge_sender(header, agreed)
         at = datetime.now(UTC)  # certificates are judged by the system's clock
         verified = as4.verify(package, header, agreed, at=at)
-        decrypted = as4.decrypt(verified, self._keys.decrypters)
+        decrypted = as4.decrypt(verified, self._keys.decrypters, self._bodies.spool)
         receipt = as4.build_receipt(
             verified.references,
             ref_to_message_id=header.message_id,
@@ -167,12 +180,25 @@ class Receiver:
     async def _store(self, peer: Peer, content_type: str, body: Body, opened: _Opened) -> _Stored:
         """Lines 7 to 9. A small message is decompressed in its transaction, a large one on a thread before."""
         message: as4.UserMessage | None = None
-        if len(body) > _BIG:
+        kept = ""
+        if len(body.data) > _BIG:
             known = await self._database.read(_known, peer.node, opened.decrypted.header.message_id)
-            message = None if known else await asyncio.to_thread(as4.decompress, opened.decrypted)
-        return await self._database.transact(
-            self._store_and_deliver, peer, opened, message, content_type=content_type, body=body
-        )
+            if known is None:
+                message = await asyncio.to_thread(as4.decompress, opened.decrypted, None, self._bodies.spool)
+            if known is None and body.draft is not None:
+                kept = await asyncio.to_thread(body.draft.keep)
+        try:
+            stored = await self._database.transact(
+                self._store_and_deliver, peer, opened, message,
+                content_type=content_type, body=b"" if kept else body.data[:], body_file=kept,
+            )  # fmt: skip
+        except BaseException:
+            if kept:
+                self._bodies.delete(kept)
+            raise
+        if stored.is_repeat and kept:
+            self._bodies.delete(kept)
+        return stored
 
     def _store_and_deliver(
         self,
@@ -182,7 +208,8 @@ class Receiver:
         message: as4.UserMessage | None,
         *,
         content_type: str,
-        body: Body,
+        body: bytes,
+        body_file: str,
     ) -> _Stored:
         """All or nothing; or, if the id is known, the very receipt of the first time. Raises ClashingRepeat."""
         decrypted, sender = opened.decrypted, peer.node
@@ -191,7 +218,7 @@ class Receiver:
             _check_same(opened, known)
             _count_repeat(session, known.id)
             return _Stored(known.receipt, is_repeat=True)
-        inbound = _inbound(message or as4.decompress(decrypted), sender, self._clock.now())
+        inbound = _inbound(message or as4.decompress(decrypted, None, self._bodies.spool), sender, self._clock.now())
         values = {
             "sender": sender,
             "message_id": inbound.message_id,
@@ -201,7 +228,8 @@ class Receiver:
             "received_at": inbound.received_at,
             "signed": as4.dump_references(decrypted.references),
             "content_type": content_type,
-            "body": body[:],
+            "body": body,
+            "body_file": body_file,
             "signing_certificate": opened.certificate,
             "receipt": opened.receipt,
             "receipt_certificate": opened.receipt_certificate,
@@ -270,6 +298,11 @@ _KNOWN: Final = text("SELECT id, signed, receipt FROM inbox WHERE sender = :send
 def _known(session: Session, sender: NodeId, message_id: str) -> _Known | None:
     row = session.connection().execute(_KNOWN, {"sender": sender, "message_id": message_id}).first()
     return _Known(row.id, row.signed, row.receipt) if row else None
+
+
+def body_files(session: Session) -> frozenset[str]:
+    """The files that messages received lie in."""
+    return frozenset(session.execute(select(_table.c.body_file).where(_table.c.body_file != "")).scalars())
 
 
 def _inbound(message: as4.UserMessage, sender: NodeId, at: datetime) -> Inbound:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import ssl
 from dataclasses import dataclass
-from typing import Final
+from typing import BinaryIO, Final
 
 import aiohttp
 
@@ -17,6 +18,7 @@ from pki.node_keys import NodeKeys
 
 CONNECT_SECONDS: Final = 10.0
 ANSWER_SECONDS: Final = 60.0
+SLOWEST_BYTES_PER_SECOND: Final = 250_000  # a large message may take longer, yet not for ever
 MAX_SIGNAL_BYTES: Final = 512 * 1024
 SIGNAL_TYPES: Final = frozenset({"application/soap+xml", "multipart/related"})
 
@@ -54,7 +56,7 @@ class Transport:
         self._kept: dict[NodeId, _Connections] = {}
         self._retired: list[_Connections] = []
 
-    async def post_message(self, node: NodeId, body: bytes, content_type: str) -> tuple[str, bytes]:
+    async def post_message(self, node: NodeId, body: bytes | BinaryIO, content_type: str) -> tuple[str, bytes]:
         """POST an AS4 message to a peer; content type and body of its answer, whatever the status (errors use several).
 
         Raises as `post`.
@@ -71,7 +73,7 @@ class Transport:
         """
         return await self._post(node, f"{self._peers.get(node).url}{path}", body, content_type)
 
-    async def _post(self, node: NodeId, url: str, body: bytes, content_type: str) -> tuple[str, bytes]:
+    async def _post(self, node: NodeId, url: str, body: bytes | BinaryIO, content_type: str) -> tuple[str, bytes]:
         status, kind, data = await self._call(
             node, "POST", url, limit=MAX_SIGNAL_BYTES, body=body, content_type=content_type
         )
@@ -102,14 +104,21 @@ class Transport:
         self._retired.clear()
 
     async def _call(
-        self, node: NodeId, method: str, url: str, *, limit: int, body: bytes | None = None, content_type: str = ""
+        self,
+        node: NodeId,
+        method: str,
+        url: str,
+        *,
+        limit: int,
+        body: bytes | BinaryIO | None = None,
+        content_type: str = "",
     ) -> tuple[int, str, bytes]:
         kept = self._connections(node)
         headers = {"Content-Type": content_type} if content_type else {}
         kept.users += 1
         try:
             async with (
-                asyncio.timeout(ANSWER_SECONDS),
+                asyncio.timeout(ANSWER_SECONDS + _size(body) / SLOWEST_BYTES_PER_SECOND),
                 kept.session.request(method, url, data=body, headers=headers, allow_redirects=False) as answer,
             ):
                 return answer.status, answer.headers.get("Content-Type", ""), await _bounded(answer, limit)
@@ -155,6 +164,12 @@ class Transport:
 def _same_door(one: Peer, other: Peer) -> bool:
     """Whether connections made by one reading of the trust list may be used under another."""
     return one is other or (one.url, one.anchors, one.crl) == (other.url, other.anchors, other.crl)
+
+
+def _size(body: bytes | BinaryIO | None) -> int:
+    if body is None or isinstance(body, bytes):
+        return len(body or b"")
+    return os.fstat(body.fileno()).st_size
 
 
 async def _bounded(answer: aiohttp.ClientResponse, limit: int) -> bytes:

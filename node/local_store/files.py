@@ -10,7 +10,7 @@ import asyncio
 import hashlib
 import os
 import secrets
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -93,9 +93,14 @@ class FileStore:
 
     def write_bytes(self, data: bytes) -> StoredFile:
         """Like `write`, for bytes at hand."""
+        return self.write_chunks((data,))
+
+    def write_chunks(self, chunks: Iterable[bytes]) -> StoredFile:
+        """Like `write`, for what is read on this thread; without a limit of its own."""
         writing = _Writing(self._folder)
         try:
-            writing.add(data)
+            for chunk in chunks:
+                writing.add(chunk)
             return writing.finish()
         finally:
             writing.abandon()

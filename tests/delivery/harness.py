@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import hashlib
 import json
 import os
 import signal
@@ -28,7 +29,7 @@ from sqlalchemy.orm import Session
 
 from node import log
 from node.clock import Clock, SystemClock
-from node.federation import listener, outbox
+from node.federation import as4, listener, outbox, outside
 from node.federation.peers import Peers, TrustList
 from node.federation.receiver import Inbound, Receiver
 from node.federation.sender import Sender, SenderParts
@@ -36,14 +37,16 @@ from node.federation.tls import add_anchors, server_context
 from node.federation.transport import Transport
 from node.federation.trust import TrustReader, from_folder, serve
 from node.ids import MessageId, NodeId
+from node.local_store.bodies import Bodies
 from node.local_store.database import Database
 from pki.authority import StateAuthority, pem
-from pki.node_keys import load_node_keys, write_node_keys
+from pki.node_keys import Family, load_node_keys, write_node_keys
 from pki.trustlist import NodeEntry, Publisher
 from pki.trustlist.publisher import load_state_key, make_state_key
 
 SUITE = "as4-2.0-ed25519-x25519"
 KEYS = 12
+MIB = 1024 * 1024
 
 
 def free_port() -> int:
@@ -52,8 +55,13 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-def prepare(folder: Path, nodes: Sequence[str]) -> Publisher:
-    """State authorities, keys, a trust list of `nodes`, and each node's first reading of it."""
+def prepare(folder: Path, nodes: Sequence[str], *, families: Sequence[Family] = (), suite: str = SUITE) -> Publisher:
+    """State authorities, keys, a trust list of `nodes`, and each node's first reading of it.
+
+    Args:
+        families: keys for further suites.
+        suite: what they speak with each other.
+    """
     states = sorted({node[:2] for node in nodes})
     for state in states:
         StateAuthority.create(folder / "states" / state, state)
@@ -62,7 +70,8 @@ def prepare(folder: Path, nodes: Sequence[str]) -> Publisher:
     publisher = Publisher.ceremony(folder / "publisher", keys)
     for node in nodes:
         authority = StateAuthority.open(folder / "states" / node[:2])
-        write_node_keys(folder / node / "keys", node, authority, ["127.0.0.1"])
+        write_node_keys(folder / node / "keys", node, authority, ["127.0.0.1"], families=families)
+        (folder / node / "suite").write_text(suite)
         (folder / node / "port").write_text(str(free_port()))
         TrustReader.start_from(folder / node / "trust", publisher.root_bytes())
     publish(folder, publisher, nodes)
@@ -88,9 +97,9 @@ def entry(folder: Path, node: str) -> NodeEntry:
         name={"en": node},
         federation=f"https://127.0.0.1:{(folder / node / 'port').read_text()}",
         state_ca=pem(StateAuthority.open(folder / "states" / node[:2]).certificate).decode(),
-        signing=((folder / node / "keys" / "sign.crt").read_text(),),
-        encryption=((folder / node / "keys" / "encrypt.crt").read_text(),),
-        suites=(SUITE,),
+        signing=tuple(path.read_text() for path in sorted((folder / node / "keys").glob("sign*.crt"))),
+        encryption=tuple(path.read_text() for path in sorted((folder / node / "keys").glob("encrypt*.crt"))),
+        suites=((folder / node / "suite").read_text(),),
     )
 
 
@@ -115,6 +124,7 @@ class SmallNode:
     sender: Sender = field(init=False)
     receiver: Receiver = field(init=False)
     parts: SenderParts = field(init=False)
+    bodies: Bodies = field(init=False)
     told: list[str] = field(default_factory=list)
 
     @contextlib.asynccontextmanager
@@ -127,11 +137,12 @@ class SmallNode:
         keys = load_node_keys(home / "keys")
         kept = reader(self.folder, self.node).kept()
         assert kept
-        self.peers = Peers(self.node, kept)
+        self.peers = Peers(self.node, kept, outside=outside.read_all(home / "peers", self.node))
+        self.bodies = Bodies(home / "messages")
         transport = Transport(keys, self.peers)
         self.parts = SenderParts(
             database=self.database, clock=self.clock, peers=self.peers, keys=keys, transport=transport,
-            open_file=lambda _s, reference: reference.encode() * 2,
+            bodies=self.bodies, open_file=_open_file,
             undeliverable=lambda _s, waiting: self.told.append(waiting.message_id),
             crash_at=self.crash_at,
         )  # fmt: skip
@@ -141,12 +152,13 @@ class SmallNode:
             clock=self.clock,
             peers=self.peers,
             keys=keys,
+            bodies=self.bodies,
             deliver=deliver,
             crash_at=self.crash_at,
         )
         app = listener.application(
             peers=self.peers, receiver=self.receiver,
-            spool=home,
+            bodies=self.bodies,
             serve_trust=lambda path: serve(home / "trust" / "repository", path),
             routes=web.RouteTableDef(), on_contact=self.sender.wake,
         )  # fmt: skip
@@ -163,6 +175,15 @@ class SmallNode:
                     await task
             await runner.cleanup()
             await transport.close()
+            self.database.close()
+
+    @contextlib.asynccontextmanager
+    async def storing(self) -> AsyncIterator[SmallNode]:
+        """Only its database, beside a process that runs the node."""
+        self.database = Database.open(self.folder / self.node / "node.db", exclusive=False)
+        try:
+            yield self
+        finally:
             self.database.close()
 
     async def post(self, recipient: str, *bodies: str, order: str = "case", prefix: str = "") -> None:
@@ -185,7 +206,33 @@ class SmallNode:
 
 
 def deliver(session: Session, inbound: Inbound) -> None:
-    session.execute(text("INSERT INTO log (what) VALUES (:what)"), {"what": inbound.parts[0].content.decode()})
+    """The first part as it is; of further ones their digests."""
+    first, *others = (part.content for part in inbound.parts)
+    digests = [summed(content) for content in others]
+    session.execute(text("INSERT INTO log (what) VALUES (:what)"), {"what": " ".join([first.decode(), *digests])})
+
+
+def summed(content: as4.Content) -> str:
+    found = hashlib.sha256()
+    for chunk in as4.chunks_of(content):
+        found.update(chunk)
+    return found.hexdigest()
+
+
+@dataclass(frozen=True, slots=True)
+class Noise:
+    """A large file that compresses badly, the same at each reading, and is never in memory as a whole."""
+
+    size: int
+
+    def chunks(self):
+        for number in range(self.size // MIB):
+            yield hashlib.shake_128(number.to_bytes(4, "big")).digest(MIB)
+
+
+def _open_file(_session: Session, reference: str) -> as4.Content:
+    kind, _, size = reference.partition(":")
+    return Noise(int(size) * MIB) if kind == "noise" else reference.encode() * 2
 
 
 def arrived(session: Session) -> list[str]:

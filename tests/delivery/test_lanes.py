@@ -94,17 +94,21 @@ async def test_a_batch_is_bounded_in_bytes(folder):
     async with SmallNode(folder, EE).running(sending=False) as estonia:
         for number in range(3):
             await estonia.post("FR", f"m{number}", order=f"case-{number}")
-        rows = [(w.id, "", b"x" * (outbox.MAX_BYTES // 2 + 1), "", b"") for w in await _claim(estonia)]
+        rows = [_bytes(w.id, b"x" * (outbox.MAX_BYTES // 2 + 1)) for w in await _claim(estonia)]
         await estonia.database.transact(outbox.store_built, rows)
         assert [waiting.order_key for waiting in await _claim(estonia)] == ["case-0"]
+
+
+def _bytes(number, body):
+    return outbox.Bytes(id=number, content_type="", body=body, body_file="", signed="", certificate=b"")
 
 
 async def test_a_built_message_never_gets_other_bytes(folder):
     async with SmallNode(folder, EE).running(sending=False) as estonia:
         await estonia.post("FR", "m")
         number = (await _claim(estonia))[0].id
-        assert await estonia.database.transact(outbox.store_built, [(number, "", b"first", "", b"")]) == {number}
-        assert await estonia.database.transact(outbox.store_built, [(number, "", b"second", "", b"")]) == frozenset()
+        assert await estonia.database.transact(outbox.store_built, [_bytes(number, b"first")]) == {number}
+        assert await estonia.database.transact(outbox.store_built, [_bytes(number, b"second")]) == frozenset()
         assert (await _row(estonia)).body == b"first"
 
 

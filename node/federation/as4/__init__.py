@@ -75,10 +75,12 @@ from node.federation.as4.signals import (
     check_receipt,
     read_signal,
 )
+from node.federation.as4.spooling import BIG, Content, Source, Spool, chunks_of, size_of, whole
 from node.federation.as4.suites import COMMON, CURVES, RSA, SUITES, Suite
 from node.federation.as4.verifying import Verified, check_agreed, verify
 
 __all__ = [
+    "BIG",
     "COMMON",
     "CURVES",
     "EBMS_CODES",
@@ -95,6 +97,7 @@ __all__ = [
     "BrokenMime",
     "Built",
     "ClashingRepeat",
+    "Content",
     "Decrypted",
     "Decrypter",
     "EbmsCode",
@@ -122,6 +125,8 @@ __all__ = [
     "Signal",
     "SignatureForm",
     "Signer",
+    "Source",
+    "Spool",
     "Suite",
     "TooLarge",
     "UnexpectedUnit",
@@ -132,6 +137,7 @@ __all__ = [
     "build_receipt",
     "check_agreed",
     "check_receipt",
+    "chunks_of",
     "decompress",
     "decrypt",
     "dump_references",
@@ -142,6 +148,8 @@ __all__ = [
     "party_of",
     "read_signal",
     "same_content",
+    "size_of",
     "unpack",
     "verify",
+    "whole",
 ]

@@ -6,13 +6,15 @@ and a receiver would take it for another message under a known id.
 
 from __future__ import annotations
 
+import hashlib
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from cryptography import x509
+from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from node.federation.as4 import mime, names, payload, tokens
@@ -31,19 +33,20 @@ from node.federation.as4.model import (
     UserMessage,
 )
 from node.federation.as4.signing import envelope, write_timestamp_and_id
+from node.federation.as4.spooling import Content, Source, Spool, Spooled, spooled
 
 _SAFE_ID = re.compile(r"[A-Za-z0-9._-]{1,200}@[A-Za-z0-9._-]{1,200}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Sealed:
-    """A part as it travels: digested as `octets`, sent as `ciphertext`."""
+    """A part as it travels: what it is called, what of it is signed, and its ciphertext."""
 
     part: Part
     content_id: str
-    octets: bytes
+    digest: bytes
     media_type: str
-    ciphertext: bytes
+    ciphertext: Content
 
 
 def build(
@@ -53,8 +56,12 @@ def build(
     signer: Signer,
     encrypt_for: x509.Certificate,
     random: Random = os.urandom,
+    spool: Spool | None = None,
 ) -> Built:
     """The signed and encrypted HTTP entity of `message`.
+
+    Args:
+        spool: where parts go whose content is no bytes; they are never in memory as a whole.
 
     A message that contradicts the agreement, or that XML cannot carry, is our own fault: ValueError.
     """
@@ -62,7 +69,7 @@ def build(
     token = random(16).hex()
     domain = message.message_id.rpartition("@")[2]
     content_key = random(CONTENT_KEY_BYTES)
-    sealed = _seal(message.parts, content_key, f"{token}@{domain}", random)
+    sealed = _seal(message.parts, content_key, f"{token}@{domain}", random, spool)
     security = ""
     if sealed:
         security = _encryption(sealed, content_key, token, agreement=agreement, encrypt_for=encrypt_for, random=random)
@@ -75,8 +82,11 @@ def build(
         signer=signer,
     )
     attachments = [(part.content_id, part.ciphertext) for part in sealed]
-    content_type, body = mime.pack(soap, attachments, token=token, domain=domain)
-    return Built(content_type=content_type, body=body, soap=soap, references=references)
+    content_type, pieces = mime.pack(soap, attachments, token=token, domain=domain)
+    built = Built(content_type=content_type, pieces=pieces, soap=soap, references=references)
+    if built.size > agreement.limits.entity:
+        raise ValueError(f"{built.size} bytes: larger than agreed ({agreement.limits.entity})")
+    return built
 
 
 def _check(message: UserMessage, agreement: Agreement) -> Service:
@@ -99,32 +109,59 @@ def _check(message: UserMessage, agreement: Agreement) -> Service:
     return service
 
 
-def _seal(parts: Sequence[Part], content_key: bytes, suffix: str, random: Random) -> list[_Sealed]:
+def _seal(parts: Sequence[Part], content_key: bytes, suffix: str, random: Random, spool: Spool | None) -> list[_Sealed]:
     cipher = AESGCM(content_key)
     sealed = []
     for number, part in enumerate(parts, start=1):
-        octets = payload.compress(part.content) if part.compressed else part.content
         nonce = random(12)
+        media_type = names.GZIP if part.compressed else part.mime_type
+        if isinstance(part.content, bytes):
+            octets = payload.compress(part.content) if part.compressed else part.content
+            digest = _digest(octets, media_type)
+            ciphertext: Content = nonce + cipher.encrypt(nonce, octets, None)
+        else:
+            digest, ciphertext = _seal_large(part, part.content, nonce, content_key, spool)
+        content_id = part.content_id or f"part-{number}-{suffix}"
         sealed.append(
-            _Sealed(
-                part=part,
-                content_id=part.content_id or f"part-{number}-{suffix}",
-                octets=octets,
-                media_type=names.GZIP if part.compressed else part.mime_type,
-                ciphertext=nonce + cipher.encrypt(nonce, octets, None),
-            )
+            _Sealed(part=part, content_id=content_id, digest=digest, media_type=media_type, ciphertext=ciphertext)
         )
     if len({part.content_id for part in sealed}) != len(sealed):
         raise ValueError("two parts share a content id")
     return sealed
 
 
-def _reference(sealed: _Sealed) -> Reference:
+def _digest(octets: bytes, media_type: str) -> bytes:
     try:
-        digest = payload.digest(sealed.octets, sealed.media_type)
+        return payload.digest(octets, media_type)
     except BadSignature as error:
         raise ValueError("an uncompressed part of an XML type that is no XML") from error
-    return Reference(uri=f"cid:{sealed.content_id}", digest=digest, transform=names.ATTACHMENT_SIGNATURE)
+
+
+def _seal_large(
+    part: Part, content: Source, nonce: bytes, content_key: bytes, spool: Spool | None
+) -> tuple[bytes, Spooled]:
+    """Digest and ciphertext of a part, read once."""
+    if spool is None:
+        raise ValueError("large content needs a spool")
+    if not part.compressed and not payload.is_digested_as_it_is(part.mime_type):
+        raise ValueError("large text and XML are sent compressed: uncompressed, another form of them is digested")
+    octets = payload.compressed(content.chunks()) if part.compressed else content.chunks()
+    encryptor = Cipher(algorithms.AES(content_key), modes.GCM(nonce)).encryptor()
+    summed = hashlib.sha256()
+
+    def ciphertext() -> Iterator[bytes]:
+        yield nonce
+        for piece in octets:
+            summed.update(piece)
+            yield encryptor.update(piece)
+        yield encryptor.finalize() + encryptor.tag
+
+    written = spooled(ciphertext(), spool)
+    return summed.digest(), written
+
+
+def _reference(sealed: _Sealed) -> Reference:
+    return Reference(uri=f"cid:{sealed.content_id}", digest=sealed.digest, transform=names.ATTACHMENT_SIGNATURE)
 
 
 def write_timestamp(at: datetime) -> str:

@@ -8,11 +8,13 @@ Source: XML Encryption 1.1; SwA profile 1.1.1 section 5.5; AS4 1.0 section 3.1.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
 
 from cryptography import x509
 from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from lxml import etree
 
@@ -26,6 +28,7 @@ from node.federation.as4.errors import (
     PolicyBroken,
 )
 from node.federation.as4.model import Decrypter, Limits, Part, Reference, UserMessage
+from node.federation.as4.spooling import BIG, Content, Spool, pieces_of, size_of, spooled
 from node.federation.as4.verifying import Verified
 
 _NONCE_BYTES = 12
@@ -37,7 +40,7 @@ class Decrypted:
     """An authenticated message whose parts are decrypted and digested as signed, not yet decompressed."""
 
     verified: Verified
-    octets: Mapping[str, bytes]
+    octets: Mapping[str, Content]
 
     @property
     def header(self) -> Header:
@@ -54,8 +57,11 @@ class _EncryptedPart:
     content_id: str
 
 
-def decrypt(verified: Verified, keys: Sequence[Decrypter]) -> Decrypted:
+def decrypt(verified: Verified, keys: Sequence[Decrypter], spool: Spool | None = None) -> Decrypted:
     """The parts, decrypted with the one of our `keys` the message names.
+
+    Args:
+        spool: where parts above 1 MiB go, so that they are never in memory as a whole.
 
     Raises:
         PolicyBroken: a part is not encrypted, or by an algorithm that is not agreed.
@@ -64,7 +70,7 @@ def decrypt(verified: Verified, keys: Sequence[Decrypter]) -> Decrypted:
         BadEnvelope: the encryption elements are malformed.
     """
     try:
-        octets = _decrypt_all(verified, keys) if verified.header.parts else _nothing(verified)
+        octets = _decrypt_all(verified, keys, spool) if verified.header.parts else _nothing(verified)
         _check_digests(verified, octets)
     except (BadEnvelope, BadSignature, FailedDecryption, PolicyBroken) as error:
         error.message_id = verified.header.message_id
@@ -72,7 +78,7 @@ def decrypt(verified: Verified, keys: Sequence[Decrypter]) -> Decrypted:
     return Decrypted(verified=verified, octets={cid: content for cid, (_, content) in octets.items()})
 
 
-Octets = dict[str, tuple[str, bytes]]  # by Content-ID: media type of the attached octets, and the octets
+Octets = dict[str, tuple[str, Content]]  # by Content-ID: media type of the attached octets, and the octets
 
 
 def _nothing(verified: Verified) -> Octets:
@@ -82,7 +88,7 @@ def _nothing(verified: Verified) -> Octets:
     return {}
 
 
-def _decrypt_all(verified: Verified, keys: Sequence[Decrypter]) -> Octets:
+def _decrypt_all(verified: Verified, keys: Sequence[Decrypter], spool: Spool | None) -> Octets:
     encrypted_key = _encrypted_key(verified)
     elements = verified.header.envelope.secured_by(names.XENC, "EncryptedData")
     _check_listed(encrypted_key, elements)
@@ -91,9 +97,10 @@ def _decrypt_all(verified: Verified, keys: Sequence[Decrypter]) -> Octets:
     if sorted(named) != sorted(verified.package.attachments):
         raise PolicyBroken("not every part is encrypted, or one is twice")
     wrapped = verified.agreement.suite.read_key(encrypted_key)
-    cipher = AESGCM(wrapped.unwrap(_choose(wrapped.recipient, verified, keys)))
+    content_key = wrapped.unwrap(_choose(wrapped.recipient, verified, keys))
+    attachments = verified.package.attachments
     return {
-        part.content_id: (part.media_type, _open(cipher, verified.package.attachments[part.content_id].content))
+        part.content_id: (part.media_type, _open(content_key, attachments[part.content_id].content, spool))
         for part in parts
     }
 
@@ -155,13 +162,25 @@ def _is_for(certificate: x509.Certificate | None, named: tokens.Matcher) -> bool
     return certificate is not None and named(certificate)
 
 
-def _open(cipher: AESGCM, content: memoryview) -> bytes:
+def _open(content_key: bytes, content: memoryview, spool: Spool | None) -> Content:
     if len(content) < _NONCE_BYTES + _TAG_BYTES:
         raise FailedDecryption("a ciphertext is too short")
+    nonce, sealed = content[:_NONCE_BYTES], content[_NONCE_BYTES:]
     try:
-        return cipher.decrypt(content[:_NONCE_BYTES], content[_NONCE_BYTES:], None)
+        if spool is not None and len(content) > BIG:
+            return spooled(_plain_pieces(content_key, bytes(nonce), sealed), spool)
+        return AESGCM(content_key).decrypt(nonce, sealed, None)
     except InvalidTag as error:
         raise FailedDecryption("a ciphertext does not decrypt") from error
+
+
+def _plain_pieces(content_key: bytes, nonce: bytes, sealed: memoryview) -> Iterator[bytes]:
+    """The plain octets; not to be believed before the last piece came, with which the tag is checked."""
+    tag = bytes(sealed[-_TAG_BYTES:])
+    decryptor = Cipher(algorithms.AES(content_key), modes.GCM(nonce, tag)).decryptor()
+    for piece in pieces_of(sealed[:-_TAG_BYTES]):
+        yield decryptor.update(piece)
+    yield decryptor.finalize()
 
 
 def _check_digests(verified: Verified, octets: Octets) -> None:
@@ -173,8 +192,11 @@ def _check_digests(verified: Verified, octets: Octets) -> None:
                 raise BadSignature("the digest of a part differs")
 
 
-def decompress(decrypted: Decrypted, limits: Limits | None = None) -> UserMessage:
+def decompress(decrypted: Decrypted, limits: Limits | None = None, spool: Spool | None = None) -> UserMessage:
     """The message, its parts in the header's order. Raises FailedDecompression.
+
+    Args:
+        spool: where parts go that are, or may become, larger than 1 MiB.
 
     Limits are the agreement's unless others are given; they hold for all parts together.
     """
@@ -184,23 +206,23 @@ def decompress(decrypted: Decrypted, limits: Limits | None = None) -> UserMessag
     parts: list[Part] = []
     for info in header.parts:
         try:
-            part = _plain_part(info, decrypted.octets[info.content_id], left, bounds.ratio)
+            part = _plain_part(info, decrypted.octets[info.content_id], left, bounds.ratio, spool)
         except FailedDecompression as error:
             error.message_id = header.message_id
             raise
-        left -= len(part.content)
+        left -= size_of(part.content)
         parts.append(part)
     return _user_message(header, tuple(parts))
 
 
-def _plain_part(info: PartInfo, octets: bytes, limit: int, ratio: int) -> Part:
+def _plain_part(info: PartInfo, octets: Content, limit: int, ratio: int, spool: Spool | None) -> Part:
     if info.compression not in (None, names.GZIP):
         raise FailedDecompression("an unknown compression")
     if info.mime_type is None:
         raise FailedDecompression("a part without MimeType")
     compressed = info.compression is not None
-    content = payload.decompress(octets, limit=limit, ratio=ratio) if compressed else octets
-    if len(content) > limit:
+    content = _inflate(octets, limit, ratio, spool) if compressed else octets
+    if size_of(content) > limit:
         raise FailedDecompression("the parts are too large together")
     return Part(
         content=content,
@@ -209,6 +231,20 @@ def _plain_part(info: PartInfo, octets: bytes, limit: int, ratio: int) -> Part:
         charset=info.charset,
         compressed=compressed,
     )
+
+
+def _inflate(octets: Content, limit: int, ratio: int, spool: Spool | None) -> Content:
+    if isinstance(octets, bytes) and (spool is None or len(octets) * ratio <= BIG):
+        return payload.decompress(octets, limit=limit, ratio=ratio)
+    pieces = payload.decompressed(octets, limit=limit, ratio=ratio)
+    if spool is None:
+        return b"".join(pieces)
+    held = bytearray()
+    for piece in pieces:
+        held += piece
+        if len(held) > BIG:
+            return spooled(chain((bytes(held),), pieces), spool)
+    return bytes(held)
 
 
 def _user_message(header: Header, parts: tuple[Part, ...]) -> UserMessage:

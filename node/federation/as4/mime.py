@@ -18,11 +18,13 @@ from urllib.parse import unquote
 
 from node.federation.as4 import names
 from node.federation.as4.errors import BrokenMime, TooLarge
-from node.federation.as4.model import Limits
+from node.federation.as4.model import MIB, Limits
+from node.federation.as4.spooling import Content
 
 Body = bytes | mmap.mmap
 
 _MAX_PART_HEADERS = 8192
+_WINDOW = 8 * MIB
 _TOKEN = r"[!#$%&'*+.^_`|~0-9A-Za-z-]+"  # noqa: S105 - RFC 9110 grammar
 _MEDIA_TYPE = re.compile(rf"\s*({_TOKEN}/{_TOKEN})\s*")
 _PARAMETER = re.compile(rf';\s*({_TOKEN})\s*=\s*(?:({_TOKEN})|"((?:[^"\\\r\n]|\\.)*)")\s*')
@@ -134,7 +136,7 @@ def _spans(body: Body, delimiter: bytes, limits: Limits) -> list[tuple[int, int]
         if len(spans) > limits.parts:
             raise TooLarge("too many parts")
         # From the line end of the boundary on: a part without headers and content may share it.
-        end = body.find(b"\r\n" + delimiter, position)
+        end = _find(body, b"\r\n" + delimiter, position)
         if end == -1:
             raise BrokenMime("the closing boundary is missing")
         spans.append((position + 2, end))
@@ -144,6 +146,18 @@ def _spans(body: Body, delimiter: bytes, limits: Limits) -> list[tuple[int, int]
     if not spans:
         raise BrokenMime("no parts")
     return spans
+
+
+def _find(body: Body, sought: bytes, start: int) -> int:
+    """As `body.find`; the pages of a mapped file are given back while it is read."""
+    if not isinstance(body, mmap.mmap):
+        return body.find(sought, start)
+    for begin in range(start, len(body), _WINDOW):
+        found = body.find(sought, begin, begin + _WINDOW + len(sought) - 1)
+        if found != -1:
+            return found
+        body.madvise(mmap.MADV_DONTNEED)
+    return -1
 
 
 def _part(view: memoryview) -> tuple[dict[str, str], memoryview]:
@@ -178,23 +192,31 @@ def cid_of(uri: str) -> str | None:
     return unquote(uri[4:]) if uri.startswith("cid:") else None
 
 
-def pack(soap: bytes, attachments: Sequence[tuple[str, bytes]], *, token: str, domain: str) -> tuple[str, bytes]:
-    """Content type and body for an envelope with encrypted `attachments` (Content-ID, content).
+def pack(
+    soap: bytes, attachments: Sequence[tuple[str, Content]], *, token: str, domain: str
+) -> tuple[str, tuple[Content, ...]]:
+    """Content type and body, in pieces, for an envelope with encrypted `attachments` (Content-ID, content).
 
     `token` must be random: the boundary must not occur in the parts. Without attachments the body is plain SOAP.
     """
     if not attachments:
-        return f"{names.SOAP}; charset=UTF-8", soap
+        return f"{names.SOAP}; charset=UTF-8", (soap,)
     boundary, root = f"=_{token}", f"<root-{token}@{domain}>"
     delimiter = f"--{boundary}\r\n".encode()
-    pieces = [delimiter, _part_head(f"{names.SOAP}; charset=UTF-8", root), soap]
+    pieces: list[Content] = []
+    small = [delimiter, _part_head(f"{names.SOAP}; charset=UTF-8", root), soap]
     for content_id, content in attachments:
-        pieces += (b"\r\n", delimiter, _part_head("application/octet-stream", f"<{content_id}>"), content)
-    pieces.append(f"\r\n--{boundary}--\r\n".encode())
+        small += (b"\r\n", delimiter, _part_head("application/octet-stream", f"<{content_id}>"))
+        if isinstance(content, bytes):
+            small.append(content)
+        else:
+            pieces += (b"".join(small), content)
+            small = []
+    pieces.append(b"".join((*small, f"\r\n--{boundary}--\r\n".encode())))
     content_type = (
         f'multipart/related; boundary="{boundary}"; type="{names.SOAP}"; start="{root}"; start-info="{names.SOAP}"'
     )
-    return content_type, b"".join(pieces)
+    return content_type, tuple(pieces)
 
 
 def _part_head(content_type: str, content_id: str) -> bytes:

@@ -10,13 +10,14 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import Enum
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, BinaryIO, Protocol
 
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePublicKey
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PublicKey
 
 from node.federation.as4 import names
+from node.federation.as4.spooling import Content, chunks_of, size_of, whole
 
 if TYPE_CHECKING:
     from node.federation.as4.suites import Suite
@@ -88,10 +89,10 @@ class Part:
 
     `mime_type` and `content` are those before compression. A part is compressed unless told otherwise; JSON and
     binary parts may go uncompressed, XML better not (uncompressed XML is digested in canonical form).
-    An empty `content_id` is filled in when the message is built.
+    An empty `content_id` is filled in when the message is built. Large content comes and goes as a `Source`.
     """
 
-    content: bytes
+    content: Content
     mime_type: str
     content_id: str = ""
     charset: str | None = None
@@ -160,7 +161,7 @@ def same_content(one: Sequence[Reference], other: Sequence[Reference]) -> bool:
 class Limits:
     """Bounds on what is read from a peer, all in bytes but `parts` and `ratio`."""
 
-    entity: int = 100 * MIB  # the HTTP body
+    entity: int = 110 * MIB  # the HTTP body: a file of 100 MiB with what goes around it
     soap: int = MIB // 2
     parts: int = 100
     decompressed: int = 200 * MIB  # all parts of a message together
@@ -229,12 +230,35 @@ TEST = Service(name=names.TEST_SERVICE, actions=frozenset({names.TEST_ACTION}))
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Built:
-    """A message or signal ready to post: HTTP content type and body, and what of it must be remembered."""
+    """A message or signal ready to post: HTTP content type and body, and what of it must be remembered.
+
+    The body is `pieces` one after the other; more than one if some of it lies in spool files.
+    """
 
     content_type: str
-    body: bytes
+    pieces: tuple[Content, ...]
     soap: bytes
     references: tuple[Reference, ...]
+
+    @property
+    def is_large(self) -> bool:
+        """Whether the body should not be held in memory."""
+        return len(self.pieces) > 1
+
+    @property
+    def size(self) -> int:
+        """Of the body, in bytes."""
+        return sum(map(size_of, self.pieces))
+
+    @property
+    def body(self) -> bytes:
+        """The whole body."""
+        return b"".join(map(whole, self.pieces))
+
+    def write_to(self, file: BinaryIO) -> None:
+        """Write the body, piece by piece."""
+        for piece in self.pieces:
+            file.writelines(chunks_of(piece))
 
 
 def party_of(node: str) -> str:

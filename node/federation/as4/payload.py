@@ -5,24 +5,35 @@ Source: AS4 1.0 section 3.1 (compression); SwA profile 1.1.1 section 5.4.2 (what
 
 from __future__ import annotations
 
+import hashlib
 import re
 import zlib
+from collections.abc import Iterable, Iterator
 
 from lxml import etree
 
 from node.federation.as4.canonical import sha256
 from node.federation.as4.errors import BadEnvelope, BadSignature, FailedDecompression
 from node.federation.as4.model import MIB
+from node.federation.as4.spooling import CHUNK, Content, chunks_of, size_of, whole
 
 _GZIP = 31  # zlib's window size with a gzip header and trailer
 _MAX_XML = 8 * MIB  # canonicalising takes many times that in memory; larger documents are sent compressed
+_LINE_ENDS = re.compile(rb"\r\n|\r|\n")
 _XML = re.compile(r"(text/xml|application/xml|[^/]+/[^/]+\+xml)")
 
 
 def compress(content: bytes) -> bytes:
     """`content` as one gzip member; the same bytes for the same content (no time, no name)."""
+    return b"".join(compressed((content,)))
+
+
+def compressed(pieces: Iterable[bytes]) -> Iterator[bytes]:
+    """`pieces` as one gzip member, in pieces."""
     packer = zlib.compressobj(level=6, wbits=_GZIP)
-    return packer.compress(content) + packer.flush()
+    for piece in pieces:
+        yield packer.compress(piece)
+    yield packer.flush()
 
 
 def decompress(content: bytes, *, limit: int, ratio: int) -> bytes:
@@ -45,7 +56,29 @@ def decompress(content: bytes, *, limit: int, ratio: int) -> bytes:
     return plain
 
 
-def digest(content: bytes, media_type: str) -> bytes:
+def decompressed(content: Content, *, limit: int, ratio: int) -> Iterator[bytes]:
+    """As `decompress`, in pieces of at most 1 MiB; what came before an error must not be believed."""
+    left = min(limit, max(MIB, ratio * size_of(content)))
+    unpacker = zlib.decompressobj(wbits=_GZIP)
+    for piece in chunks_of(content):
+        waiting = piece
+        while waiting and not unpacker.eof:
+            try:
+                plain = unpacker.decompress(waiting, min(CHUNK, left + 1))
+            except zlib.error as error:
+                raise FailedDecompression("damaged gzip data") from error
+            left -= len(plain)
+            if left < 0:
+                raise FailedDecompression("the part is too large once decompressed")
+            waiting = unpacker.unconsumed_tail
+            yield plain
+        if waiting or unpacker.unused_data:
+            raise FailedDecompression("data after the gzip member")
+    if not unpacker.eof:
+        raise FailedDecompression("the gzip data ends early")
+
+
+def digest(content: Content, media_type: str) -> bytes:
     """The digest of an attachment's content under the Attachment-Content-Signature transform.
 
     `media_type` is that of the attached octets: application/gzip for a compressed part. Raises BadSignature if it
@@ -57,17 +90,37 @@ def digest(content: bytes, media_type: str) -> bytes:
             return sha256(_canonical_document(content))
         except (BadEnvelope, etree.LxmlError, ValueError) as error:
             raise BadSignature("an attachment said to be XML cannot be digested") from error
-    if kind.startswith("text/"):
-        return sha256(re.sub(rb"\r\n|\r|\n", b"\r\n", content))
-    return sha256(content)
+    if isinstance(content, bytes):
+        return sha256(_LINE_ENDS.sub(b"\r\n", content) if kind.startswith("text/") else content)
+    pieces = _with_line_ends(content.chunks()) if kind.startswith("text/") else content.chunks()
+    summed = hashlib.sha256()
+    for piece in pieces:
+        summed.update(piece)
+    return summed.digest()
 
 
-def _canonical_document(content: bytes) -> bytes:
+def is_digested_as_it_is(media_type: str) -> bool:
+    """Whether the octets themselves are digested, and not another form of them."""
+    kind = media_type.partition(";")[0].strip().lower()
+    return not kind.startswith("text/") and not _XML.fullmatch(kind)
+
+
+def _with_line_ends(pieces: Iterable[bytes]) -> Iterator[bytes]:
+    """Text with CRLF at every line's end, wherever the pieces were cut."""
+    held = b""
+    for piece in pieces:
+        text = held + piece
+        held = text[-1:] if text.endswith(b"\r") else b""  # its line feed may come with the next piece
+        yield _LINE_ENDS.sub(b"\r\n", text[: len(text) - len(held)])
+    yield b"\r\n" if held else b""
+
+
+def _canonical_document(content: Content) -> bytes:
     """The exclusive canonical form of a whole document; unlike an envelope it may nest and hold comments."""
-    if len(content) > _MAX_XML:
+    if size_of(content) > _MAX_XML:
         raise BadEnvelope("uncompressed XML is too large")
     parser = etree.XMLParser(resolve_entities=False, no_network=True, load_dtd=False, huge_tree=False)
-    tree = etree.fromstring(content, parser).getroottree()
+    tree = etree.fromstring(whole(content), parser).getroottree()
     if tree.docinfo.internalDTD is not None or tree.docinfo.externalDTD is not None:
         raise BadEnvelope("a document type")
     return etree.tostring(tree, method="c14n", exclusive=True, with_comments=False)

@@ -146,7 +146,7 @@ def _signal(
         form=form,
         signer=signer,
     )
-    return Built(content_type=_SIGNAL_TYPE, body=soap, soap=soap, references=references)
+    return Built(content_type=_SIGNAL_TYPE, pieces=(soap,), soap=soap, references=references)
 
 
 def read_signal(content_type: str, body: bytes, agreement: Agreement, *, at: datetime) -> Signal:

@@ -463,7 +463,7 @@ def compressed_as(pair, octets: bytes, mutate=lambda soap: soap):
     sealed = building._Sealed(
         part=as4.Part(content=b"", mime_type="application/json"),
         content_id="part@x",
-        octets=octets,
+        digest=hashlib.sha256(octets).digest(),
         media_type=names.GZIP,
         ciphertext=bytes(12) + AESGCM(key).encrypt(bytes(12), octets, None),
     )

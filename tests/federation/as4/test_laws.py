@@ -100,7 +100,7 @@ def test_noise_ends_in_an_error_of_ours(content_type, body):
 @given(parts=st.lists(st.binary(max_size=300), min_size=1, max_size=6), soap=st.binary(min_size=1, max_size=300))
 def test_what_was_packed_is_unpacked(parts, soap):
     named = [(f"part-{number}@x", content) for number, content in enumerate(parts)]
-    content_type, body = mime.pack(soap, named, token="0123456789abcdef", domain="x")
+    content_type, (body,) = mime.pack(soap, named, token="0123456789abcdef", domain="x")
     package = mime.unpack(content_type, body, as4.Limits())
     assert package.soap == soap
     assert [(cid, bytes(one.content)) for cid, one in package.attachments.items()] == named
