@@ -18,12 +18,14 @@ from types import MappingProxyType
 import pybergshamra
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.asymmetric import padding, rsa
+from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
+from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
 from lxml import etree
 
 from node.federation import as4
+from node.federation.as4 import names
 from pki.signer import FileDecrypter
 from tests.conftest import component_missing
 from tests.federation.as4.conftest import NOW, Pair, Side
@@ -35,6 +37,8 @@ ENVIRONMENT = ROOT / "build" / "interop" / "as4-env"
 PYTHON = ENVIRONMENT / ("Scripts" if os.name == "nt" else "bin") / "python"
 MAKING_SECONDS = 300
 ANSWER_SECONDS = 60
+
+PrivateKey = rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey | X25519PrivateKey
 
 PARTY_TYPE = "urn:fdc:peppol.eu:2017:identifiers:ap"
 AGREEMENT = "urn:fdc:peppol.eu:2017:agreements:tia:ap_provider"
@@ -67,7 +71,7 @@ def _make() -> str:
     except subprocess.TimeoutExpired:
         return f"the environment of the Python peers was not made within {MAKING_SECONDS} seconds"
     except subprocess.CalledProcessError as failed:
-        return f"the environment of the Python peers cannot be made: {failed.stderr.strip()[-300:]}"
+        return f"the environment of the Python peers cannot be made: {(failed.stderr or failed.stdout).strip()[-300:]}"
     stamp.write_text(wanted, encoding="ascii")
     return ""
 
@@ -88,6 +92,10 @@ def ask(script: str, command: str, questions: list[dict]) -> list[dict]:
 
 def pem(certificate: x509.Certificate) -> str:
     return certificate.public_bytes(Encoding.PEM).decode()
+
+
+def private_pem(key: PrivateKey) -> str:
+    return key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()).decode()
 
 
 def encoded(data: bytes) -> str:
@@ -140,8 +148,8 @@ class Foreign(Side):
         return answers
 
     def _described(self) -> dict:
-        key = self.key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()).decode()
-        return {"id": self.party, "type": PARTY_TYPE, "certificate": pem(self.signer.certificate), "key": key}
+        ours = {"certificate": pem(self.signer.certificate), "key": private_pem(self.key)}
+        return {"id": self.party, "type": PARTY_TYPE, **ours}
 
 
 @dataclass(frozen=True)
@@ -252,11 +260,86 @@ def _by_pybergshamra(soap: bytes, certificate: x509.Certificate) -> Judgement:
 
 def signed_octets(built: as4.Built, key: rsa.RSAPrivateKey) -> dict[str, bytes]:
     """What the attachments of a 1.15 message were when they were signed, by `cid:` URI; read without code of ours."""
-    envelope = etree.fromstring(built.soap)
-    wrapped = base64.b64decode(envelope.find(".//{*}EncryptedKey/{*}CipherData/{*}CipherValue").text)
+    wrapped = base64.b64decode(etree.fromstring(built.soap).find(f".//{{*}}EncryptedKey/{_CIPHER_VALUE}").text)
     oaep = padding.OAEP(padding.MGF1(hashes.SHA256()), hashes.SHA256(), None)
-    cipher = AESGCM(key.decrypt(wrapped, oaep))
+    return _opened(built, key.decrypt(wrapped, oaep))
+
+
+def octets_by_xmlsec(built: as4.Built, key: rsa.RSAPrivateKey) -> dict[str, bytes]:
+    """As `signed_octets`, but the content key is unwrapped by xmlsec. Empty if it cannot."""
+    (said,) = ask("xmldsig_peer.py", "unwrap", [{"soap": encoded(built.soap), "key": private_pem(key)}])
+    content_key = base64.b64decode(said["content_key"])
+    return _opened(built, content_key) if content_key else {}
+
+
+def _opened(built: as4.Built, content_key: bytes) -> dict[str, bytes]:
+    cipher = AESGCM(content_key)
+    return {uri: cipher.decrypt(part[:12], part[12:], None) for uri, part in _attached(built).items()}
+
+
+def _attached(built: as4.Built) -> dict[str, bytes]:
+    """The attachments as they travel, by `cid:` URI; taken apart by the standard library."""
     entity = b"Content-Type: " + built.content_type.encode() + b"\r\n\r\n" + built.body
     _, *attached = message_from_bytes(entity).get_payload()
-    sealed = {"cid:" + one["Content-ID"].strip("<>"): one.get_payload(decode=True) for one in attached}
-    return {uri: cipher.decrypt(content[:12], content[12:], None) for uri, content in sealed.items()}
+    return {"cid:" + one["Content-ID"].strip("<>"): one.get_payload(decode=True) for one in attached}
+
+
+def octets_by_pybergshamra(built: as4.Built, key: PrivateKey) -> bytes:
+    """What the one attachment was when it was signed, decrypted by pybergshamra.
+
+    It follows neither `cid:` nor SecurityTokenReference: an EncryptedData with everything inside is made of what travels.
+    Three elements of a 2.0 key agreement are put as it reads them, their values untouched: HKDF's Salt in a child
+    Specified, KeyLength in bits, and an X25519 key as ECKeyValue.
+    """
+    (sealed,) = _attached(built).values()
+    wrapped = etree.fromstring(built.soap).find(".//{*}EncryptedKey")
+    wrapped.remove(wrapped.find("{*}ReferenceList"))
+    for element, write in ((".//{*}Salt", _specified), (".//{*}KeyLength", _in_bits), (_SPKI, _as_ec_key)):
+        if (found := wrapped.find(element)) is not None:
+            write(found)
+    document = _EMBEDDED.format(key=etree.tostring(wrapped, encoding="unicode"), sealed=encoded(sealed))
+    manager = pybergshamra.KeysManager()
+    manager.add_key(_load(key))
+    return pybergshamra.decrypt_to_bytes(pybergshamra.EncContext(manager), document)
+
+
+def _specified(salt: etree._Element) -> None:
+    etree.SubElement(salt, salt.tag.replace("Salt", "Specified")).text = salt.text
+    salt.text = None
+
+
+def _in_bits(length: etree._Element) -> None:
+    length.text = str(8 * int(length.text))
+
+
+def _as_ec_key(spki: etree._Element) -> None:
+    value = etree.Element(f"{{{names.DS}}}KeyValue")
+    key = etree.SubElement(value, f"{{{names.DSIG11}}}ECKeyValue")
+    etree.SubElement(key, f"{{{names.DSIG11}}}NamedCurve", URI="urn:oid:1.3.101.110")
+    etree.SubElement(key, f"{{{names.DSIG11}}}PublicKey").text = encoded(base64.b64decode(spki.text)[-32:])
+    spki.getparent().replace(spki, value)
+
+
+def _load(key: PrivateKey) -> pybergshamra.Key:
+    text = private_pem(key).encode()
+    match key:
+        case rsa.RSAPrivateKey():
+            return pybergshamra.load_rsa_private_pem(text)
+        case ec.EllipticCurvePrivateKey():
+            by_size = {
+                256: pybergshamra.load_ec_p256_private_pem,
+                384: pybergshamra.load_ec_p384_private_pem,
+                521: pybergshamra.load_ec_p521_private_pem,
+            }
+            return by_size[key.curve.key_size](text)
+        case _:
+            return pybergshamra.load_x25519_private_raw(key.private_bytes_raw())
+
+
+_CIPHER_VALUE = "{*}CipherData/{*}CipherValue"
+_SPKI = ".//{*}OriginatorKeyInfo/{*}DEREncodedKeyValue"
+_EMBEDDED = (
+    f'<xenc:EncryptedData xmlns:xenc="{names.XENC}"><xenc:EncryptionMethod Algorithm="{names.AES128_GCM}"/>'
+    f'<ds:KeyInfo xmlns:ds="{names.DS}">{{key}}</ds:KeyInfo>'
+    "<xenc:CipherData><xenc:CipherValue>{sealed}</xenc:CipherValue></xenc:CipherData></xenc:EncryptedData>"
+)

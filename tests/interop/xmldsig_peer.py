@@ -1,20 +1,24 @@
-"""Signatures judged by signxml and xmlsec. Runs in the environment of requirements/interop-as4.lock.
+"""Signatures judged by signxml and xmlsec, content keys by xmlsec. Runs in the environment of interop-as4.lock.
 
-    python xmldsig_peer.py signxml|xmlsec < questions.json > answers.json
+    python xmldsig_peer.py signxml|xmlsec|unwrap < questions.json > answers.json
 
-A list of questions in, a list of answers out. A question holds `soap` (Base64), `certificate` (PEM), `at` (ISO 8601)
-and, for signxml, `parts`: the octets of attachments by `cid:` URI (Base64). An answer: `verified`, `why`, and the URIs
-`signed`, those whose digest the library has computed itself.
+A list of questions in, a list of answers out; bytes are Base64, keys and certificates PEM.
+
+    signxml, xmlsec   soap, certificate, at (ISO 8601), parts (octets of attachments by cid: URI, for signxml)
+                      -> verified, why, signed (the URIs whose digest the library has computed itself)
+    unwrap            soap, key -> content_key (empty if it cannot), by the algorithms the message declares
 """
 
 import base64
 import datetime as dt
 import json
 import sys
+from functools import partial
 
 from lxml import etree
 
 DS = "{http://www.w3.org/2000/09/xmldsig#}"
+XENC = "{http://www.w3.org/2001/04/xmlenc#}"
 WSSE = "{http://docs.oasis-open.org/wss/2004/01/oasis-200401-wss-wssecurity-secext-1.0.xsd}"
 SIGNATURE = f"{{*}}Header/{WSSE}Security/{DS}Signature"
 
@@ -51,6 +55,19 @@ def by_xmlsec(soap, asked):
     return None
 
 
+def unwrap(asked):
+    import xmlsec
+
+    root = etree.fromstring(base64.b64decode(asked["soap"]))
+    context = xmlsec.EncryptionContext()
+    try:
+        context.key = xmlsec.Key.from_memory(asked["key"], xmlsec.constants.KeyDataFormatPem)
+        content_key = context.decrypt(root.find(f"{{*}}Header/{WSSE}Security/{XENC}EncryptedKey"))
+    except xmlsec.Error:
+        content_key = b""
+    return {"content_key": base64.b64encode(content_key).decode()}
+
+
 def verify(judge, asked):
     soap = base64.b64decode(asked["soap"])
     refused = judge(soap, asked)
@@ -62,6 +79,8 @@ def verify(judge, asked):
     }
 
 
+COMMANDS = {"signxml": partial(verify, by_signxml), "xmlsec": partial(verify, by_xmlsec), "unwrap": unwrap}
+
 if __name__ == "__main__":
-    judge = {"signxml": by_signxml, "xmlsec": by_xmlsec}[sys.argv[1]]
-    json.dump([verify(judge, asked) for asked in json.load(sys.stdin)], sys.stdout)
+    command = COMMANDS[sys.argv[1]]
+    json.dump([command(asked) for asked in json.load(sys.stdin)], sys.stdout)
