@@ -18,7 +18,7 @@ from node.catalogue import Catalogue
 from node.clock import FakeClock
 from node.directory.directory import Directory
 from node.directory.model import Authority
-from node.federation import outbox
+from node.federation import as4, outbox
 from node.federation.as4 import Part
 from node.federation.peers import Peer, Peers, TrustList
 from node.federation.receiver import Inbound
@@ -300,6 +300,7 @@ class Federation:
             message_id=row.message_id,
             sender=sender,
             conversation=row.conversation,
+            service=as4.SERVICE,
             action=row.action,
             properties={},
             parts=node.database.run(build),

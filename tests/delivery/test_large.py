@@ -54,14 +54,17 @@ def peak(pid: int | str = "self") -> int:
 async def test_a_hundred_megabytes_take_little_memory_on_either_side(tmp_path):
     """Each side is a process of its own, warmed with a small file; what is counted is what the large one adds."""
     prepare(tmp_path, [EE, FR])
-    async with process(tmp_path, "FR", "EE", "0", "") as receiver, process(tmp_path, "EE", "FR", "1", "") as sender:
-        async with SmallNode(tmp_path, EE).storing() as estonia:
-            await estonia.database.transact(post, estonia, 1)
-            await until(lambda: delivered(tmp_path, 2), seconds=60)
-            before = peak(sender), peak(receiver)
-            await estonia.database.transact(post, estonia, LARGE)
-            await until(lambda: delivered(tmp_path, 3), seconds=240)
-            added = peak(sender) - before[0], peak(receiver) - before[1]
+    async with (
+        process(tmp_path, "FR", "EE", "0", "") as receiver,
+        process(tmp_path, "EE", "FR", "1", "") as sender,
+        SmallNode(tmp_path, EE).storing() as estonia,
+    ):
+        await estonia.database.transact(post, estonia, 1)
+        await until(lambda: delivered(tmp_path, 2), seconds=60)
+        before = peak(sender), peak(receiver)
+        await estonia.database.transact(post, estonia, LARGE)
+        await until(lambda: delivered(tmp_path, 3), seconds=240)
+        added = peak(sender) - before[0], peak(receiver) - before[1]
     assert max(added) < ALLOWED, f"sender and receiver took {[each // MIB for each in added]} MiB more"
     async with SmallNode(tmp_path, FR).storing() as france:
         assert (await france.database.read(arrived))[-1] == f"see the file {summed(Noise(LARGE * MIB))}"
