@@ -4,10 +4,11 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 DIR ?= build/demo
+SECONDS ?= 60
 RUN := $(BIN)/imi-node
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-all lint bench lock clean
+.PHONY: help demo test test-all lint bench fuzz fuzz-one lock clean
 
 help: ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
@@ -23,6 +24,11 @@ $(VENV)/.runtime: requirements/runtime.lock requirements/build.lock pyproject.to
 $(VENV)/.dev: $(VENV)/.runtime requirements/dev.lock
 	@echo "Installing what the tests need (hash-checked) ..."
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --requirement requirements/dev.lock
+	@touch $@
+
+$(VENV)/.fuzz: $(VENV)/.dev requirements/fuzz.lock
+	@echo "Installing the fuzzer (hash-checked; wheels exist for Linux on x86-64) ..."
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --requirement requirements/fuzz.lock
 	@touch $@
 
 demo: $(VENV)/.runtime ## run a federation on this machine (ONCE=1: play the scenarios, check, end; DIR=folder)
@@ -42,6 +48,12 @@ lint: $(VENV)/.dev ## ruff, mypy strict, import-linter
 
 bench: $(VENV)/.dev ## measure; prints a table and writes build/bench.json
 	@$(BIN)/python -m bench
+
+fuzz: $(VENV)/.fuzz ## fuzz what reads bytes from peers (SECONDS=60 for each target; ARGS="security" or "--help")
+	@$(BIN)/python -m tests.fuzz --seconds $(SECONDS) $(ARGS)
+
+fuzz-one: $(VENV)/.dev ## run one input through one target (TARGET=mime FILE=path)
+	@$(BIN)/python -m tests.fuzz --replay $(FILE) $(TARGET)
 
 lock: $(VENV)/.dev ## renew the locks (hashes, no addresses)
 	@requirements/renew $(BIN)/uv

@@ -1,0 +1,267 @@
+"""Writes the corpus to begin with: `python -m tests.fuzz.seeds`. One small file for each shape worth knowing."""
+
+from __future__ import annotations
+
+import datetime as dt
+import gzip
+import hashlib
+import re
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+from cryptography import x509
+
+from node.federation import as4
+from node.federation.as4 import names, tokens
+from node.federation.as4.canonical import b64
+
+from .parties import AT, COMMON, PARTIES, VECTORS, Parties, split_entity
+
+CORPUS = Path(__file__).parent / "corpus"
+Seeds = Iterator[tuple[str, bytes]]
+
+_SIGNATURE = re.compile(rb"(?<=<ds:SignatureValue>)[^<]+")
+_DIGEST = re.compile(rb'(<ds:Reference URI="#(?:(?!</ds:Reference>).)*?<ds:DigestValue>)[^<]+')
+_SIGNING_TOKEN = re.compile(rb'<wsse:BinarySecurityToken [^>]*wsu:Id="X509-[^>]*>[^<]*</wsse:BinarySecurityToken>')
+_SIGNER = re.compile(rb"(?<=</ds:SignatureValue><ds:KeyInfo>).*?(?=</ds:KeyInfo></ds:Signature>)")
+_TRANSFORM = b'<ds:Transform Algorithm="http://www.w3.org/2001/10/xml-exc-c14n#">'
+
+
+def main() -> None:
+    """Write what is missing or has changed."""
+    for target, seeds in {"mime": _mime, "soap": _soap, "security": _security, "payload": _payload}.items():
+        folder = CORPUS / target
+        folder.mkdir(parents=True, exist_ok=True)
+        for name, data in seeds():
+            (folder / name).write_bytes(data)
+
+
+def _mime() -> Seeds:
+    head = b'Content-Type: multipart/related; boundary="b"; type="application/soap+xml"; start="<root@b>"\r\n\r\n'
+    root = b"--b\r\nContent-Type: application/soap+xml; charset=UTF-8\r\nContent-ID: <root@b>\r\n\r\n<a/>\r\n"
+    part = b"--b\r\nContent-Type: application/octet-stream\r\nContent-Transfer-Encoding: binary\r\n"
+    yield "plain-soap", b"Content-Type: application/soap+xml; charset=UTF-8\r\n\r\n<a/>"
+    yield "root-only", head + root + b"--b--"
+    two = head + root + part + b"Content-ID: <a@b>\r\n\r\none\r\n" + part + b"Content-ID: <c@b>\r\n\r\n"
+    yield "two-parts", two + b"two\r\n--b--\r\n"
+    yield "longer-boundary", two + b"\r\n--bb\r\n--b--\r\n"
+    yield "same-id-twice", head + root + 2 * (part + b"Content-ID: <a@b>\r\n\r\none\r\n") + b"--b--"
+    yield "folded-header", head + root + part + b"Content-ID:\r\n <a@b>\r\n\r\none\r\n--b--\r\n"
+    yield "base64", head + root + part.replace(b"binary", b"base64") + b"Content-ID: <a@b>\r\n\r\nb25l\r\n--b--"
+    yield "no-closing-boundary", head + root + part + b"Content-ID: <a@b>\r\n\r\none"
+    yield "preamble", head + b"hello\r\n" + root + b"--b--"
+    yield "bare-line-feeds", head + (root + b"--b--").replace(b"\r\n", b"\n")
+    yield "quoted-pair", head.replace(b'"b"', b'"\\b"') + b"\r\n" + root + b"--b--"
+    yield "boundary-in-part", head + root + part + b"Content-ID: <a@b>\r\n\r\n--b--\r\n--b\r\n\r\n\r\n--b--"
+    yield "six-parts", head + root + b"".join(part + b"Content-ID: <%d@b>\r\n\r\n\r\n" % n for n in range(6)) + b"--b--"
+
+
+def _soap() -> Seeds:
+    message = _built(COMMON).soap
+    yield "message", _unsigned(message)
+    yield (
+        "ping",
+        _unsigned(
+            _built(COMMON, parts=(), service=names.TEST_SERVICE, action=names.TEST_ACTION, ref_to_message_id="a@b").soap
+        ),
+    )
+    yield "receipt", _unsigned(COMMON.examples()[0][1])
+    small = _unsigned(message)
+    yield "no-security-header", re.sub(rb"<wsse:Security.*</wsse:Security>", b"", small)
+    yield "other-zone", small.replace(b"09:15:02.417Z", b"09:15:02+02:00")
+    yield "last-instant", small.replace(b"2026-11-23T09:15:02.417Z", b"9999-12-31T23:59:59-14:00")
+    yield "cdata", small.replace(b"AT-2026-000123", b"<![CDATA[AT-2026]]>-1")
+    yield "external-part", small.replace(b'href="cid:', b'href="http://example.org/')
+    yield "doctype", b"<!DOCTYPE a [<!ENTITY b 'c'>]><a>&b;</a>"
+    yield (
+        "deep",
+        b"<env:Envelope xmlns:env='"
+        + names.ENV.encode()
+        + b"'><env:Header>"
+        + b"<a>" * 30
+        + b"</a>" * 30
+        + b"</env:Header><env:Body/></env:Envelope>",
+    )
+    yield "utf-16", "<?xml version='1.0' encoding='utf-16'?><a/>".encode("utf-16")
+    yield "payload-in-body", small.replace(b"</env:Body>", b"<a/></env:Body>")
+    yield "block-to-be-understood", small.replace(b"<wsse:Security", b'<a env:mustUnderstand="1"/><wsse:Security')
+
+
+def _unsigned(soap: bytes) -> bytes:
+    """Without what only the other targets look into."""
+    return re.sub(rb"(<wsse:Security[^>]*>).*(</wsse:Security>)", rb"\1\2", soap, flags=re.DOTALL)
+
+
+def _security() -> Seeds:
+    for parties in PARTIES.values():
+        yield from _user_messages(parties)
+        yield from _signals(parties)
+        entity, receipt = parties.examples()[0]
+        yield _named(parties, "genuine", entity)
+        yield _named(parties, "genuine-receipt", _answer(receipt))
+
+
+def _named(parties: Parties, name: str, entity: bytes) -> tuple[str, bytes]:
+    line = parties.suite.name.encode()
+    return f"{name}.{parties.suite.name}", line + b"\n" + entity
+
+
+def _user_messages(parties: Parties) -> Seeds:
+    """As built, to be signed anew; one for each way to name the signer's certificate."""
+    entity = _askable(_entity(_built(parties)))
+    yield _named(parties, "message", entity)
+    by_token = _built(parties, reference=as4.KeyReference.TOKEN)
+    yield _named(parties, "recipient-by-token", _askable(_entity(by_token)))
+    if parties is not COMMON:
+        return
+    yield _named(
+        parties,
+        "ping",
+        _askable(_entity(_built(parties, parts=(), service=names.TEST_SERVICE, action=names.TEST_ACTION))),
+    )
+    yield _named(parties, "two-parts", _askable(_entity(_built(parties, parts=_TWO_PARTS))))
+    listed = b'<ec:InclusiveNamespaces xmlns:ec="' + names.EXC_C14N.encode() + b'" PrefixList="env ds #default"/>'
+    yield _named(parties, "inclusive-namespaces", entity.replace(_TRANSFORM, _TRANSFORM + listed))
+    yield _named(parties, "unsigned", re.sub(rb"<ds:Signature .*</ds:Signature>", b"", entity))
+    certificate = parties.signers["c2"].certificate
+    for name, reference in _references(certificate).items():
+        other = _SIGNING_TOKEN.sub(b"", _SIGNER.sub(reference.encode(), entity))
+        yield _named(parties, f"signer-by-{name}", other)
+    path = f'<wsse:BinarySecurityToken ValueType="{names.X509_PKI_PATH}" wsu:Id="path">{_path(certificate)}'
+    by_path = _SIGNER.sub(tokens.write_direct_reference("path").encode(), entity)
+    by_path = _SIGNING_TOKEN.sub(f"{path}</wsse:BinarySecurityToken>".encode(), by_path)
+    yield _named(parties, "signer-by-pki-path", by_path)
+
+
+def _path(certificate) -> str:
+    """A PKIPath: the authority first."""
+    authority = x509.load_pem_x509_certificate((VECTORS / "keys" / "ca.crt").read_bytes())
+    content = tokens.der(authority) + tokens.der(certificate)
+    return b64(b"\x30\x82" + len(content).to_bytes(2, "big") + content)
+
+
+def _references(certificate) -> dict[str, str]:
+    def identifier(kind: str, value: bytes) -> str:
+        inner = f'<wsse:KeyIdentifier ValueType="{kind}">{b64(value)}</wsse:KeyIdentifier>'
+        return f"<wsse:SecurityTokenReference>{inner}</wsse:SecurityTokenReference>"
+
+    def x509_data(inner: str) -> str:
+        return f"<ds:X509Data>{inner}</ds:X509Data>"
+
+    der = tokens.der(certificate)
+    issuer = f"<ds:X509IssuerName>{certificate.issuer.rfc4514_string()}</ds:X509IssuerName>"
+    serial = f"<ds:X509SerialNumber>{certificate.serial_number}</ds:X509SerialNumber>"
+    return {
+        "ski": identifier(names.X509_SKI, tokens.ski(certificate) or b""),
+        "thumbprint": identifier(names.THUMBPRINT_SHA1, hashlib.sha1(der).digest()),
+        "issuer-serial": x509_data(f"<ds:X509IssuerSerial>{issuer}{serial}</ds:X509IssuerSerial>"),
+        "x509-ski": x509_data(f"<ds:X509SKI>{b64(tokens.ski(certificate) or b'')}</ds:X509SKI>"),
+        "x509-certificate": x509_data(f"<ds:X509Certificate>{b64(der)}</ds:X509Certificate>"),
+    }
+
+
+def _signals(parties: Parties) -> Seeds:
+    verified, _ = parties.receive(*split_entity(parties.examples()[0][0]))
+    about = {
+        "ref_to_message_id": verified.header.message_id,
+        "at": AT,
+        "suite": parties.suite,
+        "signer": parties.signers["c3"],
+        "random": _chance(),
+    }
+    receipt = as4.build_receipt(verified.references, message_id="receipt-1@c3.example", **about)
+    yield _named(parties, "receipt", _askable(_entity(receipt)))
+    if parties is COMMON:
+        error = _entity(as4.build_error(as4.NotAgreed, message_id="error-1@c3.example", **about))
+        yield _named(parties, "error", _askable(error))
+        yield _named(parties, "unsigned-error", re.sub(rb"<wsse:Security.*</wsse:Security>", b"", error))
+
+
+def _payload() -> Seeds:
+    document = (VECTORS / "payload.xml").read_bytes()
+    for name, content in {"document": document, "empty": b"", "zeros": bytes(100_000)}.items():
+        yield f"gzip-{name}", b"application/gzip\n" + gzip.compress(content, mtime=0)
+    packed = gzip.compress(document, mtime=0)
+    yield "gzip-two-members", b"application/gzip\n" + packed * 2
+    yield "gzip-cut", b"application/gzip\n" + packed[:-5]
+    yield "gzip-bomb", b"application/gzip\n" + gzip.compress(bytes(8_000_000), mtime=0)
+    yield "xml", b"application/xml\n" + document
+    yield (
+        "xml-utf-16",
+        b"text/xml\n" + "<?xml version='1.0' encoding='utf-16'?><a b='\u00e9'>\u00e9</a>".encode("utf-16"),
+    )
+    yield "xml-latin-1", b"text/xml\n<?xml version='1.0' encoding='iso-8859-1'?><a>\xe9</a>"
+    yield (
+        "xml-comments",
+        b"image/svg+xml\n<!-- a --><?b c?><a xmlns:x='urn:u' x:b='&#9;'><!-- d --><b xmlns=''/><![CDATA[<]]></a>",
+    )
+    yield "xml-doctype", b"application/xml\n<!DOCTYPE a [<!ENTITY b 'c'><!ATTLIST a d CDATA 'e'>]><a>&b;</a>"
+    lol = "".join(f"<!ENTITY a{n + 1} '{f'&a{n};' * 10}'>" for n in range(9))
+    yield "xml-laughs", f"application/xml\n<!DOCTYPE a [<!ENTITY a0 'ha'>{lol}]><a b='&a9;'>&a9;</a>".encode()
+    yield "xml-relative-namespace", b"application/xml\n<a xmlns='b/c'/>"
+    yield "xml-deep", b"application/xml\n" + b"<a>" * 200 + b"</a>" * 200
+    yield "text", b"text/plain; charset=UTF-8\na\rb\nc\r\nd\r\r\n"
+    yield "json", b'application/json\n{"a": 1}'
+
+
+def _chance():
+    numbers = iter(range(1, 1000))
+    return lambda size: hashlib.shake_128(next(numbers).to_bytes(2, "big")).digest(size)
+
+
+_TWO_PARTS = (
+    as4.Part(content=b'{"a": 1}', mime_type="application/json", compressed=False),
+    as4.Part(content=b"<a/>", mime_type="application/xml", compressed=False, charset="UTF-8"),
+)
+
+
+def _built(
+    parties: Parties,
+    *,
+    parts: tuple[as4.Part, ...] | None = None,
+    reference: as4.KeyReference = as4.KeyReference.SUBJECT_KEY_IDENTIFIER,
+    **changes,
+) -> as4.Built:
+    message = as4.UserMessage(
+        message_id="1@c2.example",
+        conversation_id="AT-2026-000123",
+        sender="c2",
+        recipient="c3",
+        service="urn:example:imi:service",
+        action="submitRequest",
+        agreement_ref="urn:imi:agreement",
+        timestamp=dt.datetime(2026, 11, 23, 9, 15, 2, 417_000, tzinfo=dt.UTC),
+        properties={"originalSender": "C1", "finalRecipient": "C4"},
+        parts=(as4.Part(content=b"<a/>", mime_type="application/xml"),) if parts is None else parts,
+    )
+    return as4.build(
+        replace(message, **changes),
+        agreement=replace(parties.sending, encryption_reference=reference),
+        signer=parties.signers["c2"],
+        encrypt_for=parties.decrypter.certificate,
+        random=_chance(),
+    )
+
+
+def _entity(built: as4.Built) -> bytes:
+    return f"Content-Type: {built.content_type}\r\n\r\n".encode() + built.body
+
+
+def _answer(receipt: bytes) -> bytes:
+    return b"Content-Type: application/soap+xml; charset=UTF-8\r\n\r\n" + receipt
+
+
+def _askable(entity: bytes) -> bytes:
+    """With the digests and the signature to be filled in (see `resigning`)."""
+    signed = re.sub(
+        rb"<ds:SignedInfo.*?</ds:SignedInfo>",
+        lambda info: _DIGEST.sub(rb"\1{digest}", info[0]),
+        entity,
+        flags=re.DOTALL,
+    )
+    return _SIGNATURE.sub(b"{sign}", signed)
+
+
+if __name__ == "__main__":
+    main()
