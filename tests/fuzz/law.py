@@ -25,7 +25,6 @@ Target = Callable[[bytes], None]
 _RESET = Path("/proc/self/clear_refs")
 _STATUS = Path("/proc/self/status")
 _RESET_PEAK = "5"  # proc(5)
-_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # mallopt(3)
 
 
 class LawBroken(Exception):
@@ -64,19 +63,19 @@ def _run(target: Target, data: bytes) -> Cost:
 
 
 def _reset_peak() -> int:
-    _give_memory_back()
+    _trim()(0)
     with contextlib.suppress(OSError):
         _RESET.write_text(_RESET_PEAK, encoding="ascii")
     return _peak()
 
 
 @cache
-def _give_memory_back() -> None:
-    """Has glibc return freed blocks at once: what an earlier input left in the heap would hide what this one takes."""
-    with contextlib.suppress(AttributeError, OSError, TypeError):
-        mallopt = ctypes.CDLL(None).mallopt
-        for parameter in (_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD):  # setting either keeps glibc from raising them
-            mallopt(parameter, 256 * 1024)
+def _trim() -> Callable[[int], int]:
+    """glibc's malloc_trim: free blocks that an earlier input left would hide what this one takes."""
+    try:
+        return ctypes.CDLL(None).malloc_trim
+    except (AttributeError, OSError, TypeError):  # another C library
+        return lambda _: 0
 
 
 def _peak() -> int:

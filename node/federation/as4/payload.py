@@ -12,6 +12,7 @@ from collections.abc import Iterable, Iterator
 
 from lxml import etree
 
+from node.federation.as4 import reading
 from node.federation.as4.canonical import sha256
 from node.federation.as4.errors import BadEnvelope, BadSignature, FailedDecompression
 from node.federation.as4.model import MIB
@@ -82,7 +83,7 @@ def digest(content: Content, media_type: str) -> bytes:
     """The digest of an attachment's content under the Attachment-Content-Signature transform.
 
     `media_type` is that of the attached octets: application/gzip for a compressed part. Raises BadSignature if it
-    says XML and the content is none, has a document type, or is larger than 8 MiB.
+    says XML and the content is none, has a document type, is larger than 8 MiB, or too broad to be canonicalised.
     """
     kind = media_type.partition(";")[0].strip().lower()
     if _XML.fullmatch(kind):
@@ -120,7 +121,9 @@ def _canonical_document(content: Content) -> bytes:
     if size_of(content) > _MAX_XML:
         raise BadEnvelope("uncompressed XML is too large")
     parser = etree.XMLParser(resolve_entities=False, no_network=True, load_dtd=False, huge_tree=False)
-    tree = etree.fromstring(whole(content), parser).getroottree()
+    root = etree.fromstring(whole(content), parser)
+    reading.check_breadth(root)
+    tree = root.getroottree()
     if tree.docinfo.internalDTD is not None or tree.docinfo.externalDTD is not None:
         raise BadEnvelope("a document type")
     return etree.tostring(tree, method="c14n", exclusive=True, with_comments=False)

@@ -2,7 +2,8 @@
 
 Before the parser sees a byte: the size is bounded, and document types, entities, comments and processing
 instructions are refused (SOAP forbids the first and the last, and a comment can cut a text in two). After it: depth
-is bounded and every identifier is unique, so that a signed element cannot be wrapped away behind another of its name.
+and breadth are bounded and every identifier is unique, so that a signed element cannot be wrapped away behind another
+of its name.
 """
 
 from __future__ import annotations
@@ -18,10 +19,15 @@ from node.federation.as4 import names
 from node.federation.as4.errors import BadEnvelope, PolicyBroken
 
 MAX_DEPTH = 24
+MAX_ATTRIBUTES = 256  # of one element
+MAX_NAMESPACES = 100  # declarations in scope at once
 
 _TOO_DEEP = etree.XPath("boolean(" + "/*" * (MAX_DEPTH + 1) + ")")
-_IDENTIFIERS = etree.XPath(
-    "//@Id | //@ID | //@id | //@wsu:Id | //@xml:id", namespaces={"wsu": names.WSU}, smart_strings=False
+_TOO_MANY_ATTRIBUTES = etree.XPath(f"boolean(//@*[{MAX_ATTRIBUTES + 1}])")
+# One by one: XPath takes the square of their number to unite them.
+_IDENTIFIERS = tuple(
+    etree.XPath(f"//@{name}", namespaces={"wsu": names.WSU}, smart_strings=False)
+    for name in ("Id", "ID", "id", "wsu:Id", "xml:id")
 )
 _ID_NAMES = ("Id", f"{{{names.WSU}}}Id")
 _ENCODING = re.compile(rb"<\?xml[^>]*?encoding\s*=\s*[\"']([^\"'>]*)")
@@ -43,7 +49,22 @@ def parse(data: bytes) -> etree._Element:
         raise BadEnvelope(f"not well-formed XML: {error}") from error
     if _TOO_DEEP(root):
         raise BadEnvelope("elements are nested too deeply")
+    check_breadth(root)
     return root
+
+
+def check_breadth(root: etree._Element) -> None:
+    """Raises BadEnvelope if there are too many attributes or namespaces to write a canonical form in reasonable time.
+
+    That takes the square of an element's attributes, and for each element all namespaces in scope.
+    """
+    if _TOO_MANY_ATTRIBUTES(root):
+        raise BadEnvelope("an element has too many attributes")
+    in_scope = 0
+    for event, _ in etree.iterwalk(root, events=("start-ns", "end-ns")):
+        in_scope += 1 if event == "start-ns" else -1
+        if in_scope > MAX_NAMESPACES:
+            raise BadEnvelope("too many namespaces in scope")
 
 
 def _refuse_markup(document: bytes) -> None:
@@ -56,7 +77,7 @@ def _refuse_markup(document: bytes) -> None:
 
 def check_identifiers(root: etree._Element) -> None:
     """Raises BadEnvelope if an identifier occurs twice, in whichever attributes."""
-    values = cast("list[str]", _IDENTIFIERS(root))
+    values = [value for found in _IDENTIFIERS for value in cast("list[str]", found(root))]
     if len(set(values)) != len(values):
         raise BadEnvelope("an identifier occurs twice")
 
