@@ -9,9 +9,12 @@ from functools import cached_property
 from pathlib import Path
 
 from cryptography import x509
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
 from node.federation import as4
+from node.federation.as4.key_transport import OLDER, RSA
+from pki.signer import FileDecrypter, FileMessageSigner, FileSigner
 
 VECTORS = Path(__file__).parents[1] / "vectors"
 AT = dt.datetime(2026, 11, 24, 9, 30, tzinfo=dt.UTC)
@@ -21,39 +24,36 @@ LIMITS = as4.Limits(entity=256 * 1024, soap=128 * 1024, parts=5, decompressed=4 
 _KEYS = {
     "as4-2.0-ed25519-x25519": ("ed25519", "x25519", "2.0_ed25519"),
     "as4-2.0-ecc": ("p256s", "p256e", "2.0-ecc_p256s"),
-    "as4-1.15-rsa": ("rsa3072", "rsa3072", "1.15_rsa3072"),
+    "as4-1.15-rsa": ("rsa2048", "rsa2048", "1.15_rsa2048"),
 }
 
 
-class Key:
-    """A key of the examples with its certificate, for signing or decrypting."""
+def _load(name: str):
+    path = VECTORS / "keys" / f"{name}.key"
+    certificate = x509.load_pem_x509_certificate(path.with_suffix(".crt").read_bytes())
+    return load_pem_private_key(path.read_bytes(), None), certificate
 
-    def __init__(self, name: str) -> None:
-        path = VECTORS / "keys" / f"{name}.key"
-        self.certificate = x509.load_pem_x509_certificate(path.with_suffix(".crt").read_bytes())
-        self.key = load_pem_private_key(path.read_bytes(), None)
 
-    def exchange(self, peer_public):
-        return self.key.exchange(peer_public)
-
-    def sign(self, data):
-        return self.key.sign(data)
+def _signer(name: str) -> as4.Signer:
+    key, certificate = _load(name)
+    return (FileSigner if isinstance(key, Ed25519PrivateKey) else FileMessageSigner)(key, certificate)
 
 
 @dataclass(frozen=True)
 class Parties:
     """c2 and c3 under one suite."""
 
+    name: str
     suite: as4.Suite
 
     @cached_property
-    def signers(self) -> dict[str, Key]:
-        return {party: Key(f"{party}_{_KEYS[self.suite.name][0]}") for party in ("c2", "c3")}
+    def signers(self) -> dict[str, as4.Signer]:
+        return {party: _signer(f"{party}_{_KEYS[self.suite.name][0]}") for party in ("c2", "c3")}
 
     @cached_property
-    def decrypter(self) -> Key:
+    def decrypter(self) -> as4.Decrypter:
         """c3's."""
-        return Key(f"c3_{_KEYS[self.suite.name][1]}")
+        return FileDecrypter(*_load(f"c3_{_KEYS[self.suite.name][1]}"))
 
     def agreement(self, our: str, their: str) -> as4.Agreement:
         """As `our` side keeps it."""
@@ -61,8 +61,7 @@ class Parties:
             our_party=our,
             their_party=their,
             suite=self.suite,
-            service="urn:example:imi:service",
-            actions=frozenset({"submitRequest"}),
+            services=(as4.Service(name="urn:example:imi:service", actions=frozenset({"submitRequest"})),),
             agreement_ref="urn:imi:agreement",
             their_signing=(self.signers[their].certificate,),
             limits=LIMITS,
@@ -115,5 +114,7 @@ def split_entity(entity: bytes) -> tuple[str, bytes]:
     return head.removeprefix(b"Content-Type: ").decode("utf-8", "surrogateescape"), body
 
 
-PARTIES = {suite.name: Parties(suite) for suite in as4.SUITES.values()}
+# Besides the suites as they are, RSA for a peer that may use older algorithms.
+_OLDER = {f"{RSA.name}-older": RSA.accepting(OLDER)}
+PARTIES = {name: Parties(name, suite) for name, suite in (as4.SUITES | _OLDER).items()}
 COMMON = PARTIES[as4.COMMON.name]

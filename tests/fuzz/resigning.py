@@ -19,13 +19,13 @@ _INCLUSIVE = f"{{{names.EXC_C14N}}}InclusiveNamespaces"
 _PARSER = etree.XMLParser(encoding="utf-8", resolve_entities=False, no_network=True, load_dtd=False)
 
 
-def resign(soap: bytes, suite: as4.Suite, signer: as4.Signer) -> bytes:
+def resign(soap: bytes, signer: as4.Signer) -> bytes:
     """`soap` with what it asks for filled in; as it is where that cannot be found out."""
     try:
         for digest in _digests(soap) if DIGEST in soap else ():
             soap = soap.replace(DIGEST, b64(digest).encode(), 1)
         if SIGN in soap:
-            soap = soap.replace(SIGN, b64(suite.sign(signer, _signed_info(soap))).encode())
+            soap = soap.replace(SIGN, b64(signer.sign(_signed_info(soap))).encode())
     except (etree.LxmlError, as4.As4Error, ValueError):
         pass  # then the receiver sees it unsigned
     return soap

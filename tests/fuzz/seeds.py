@@ -11,6 +11,8 @@ from dataclasses import replace
 from pathlib import Path
 
 from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import padding
 
 from node.federation import as4
 from node.federation.as4 import names, tokens
@@ -62,9 +64,7 @@ def _soap() -> Seeds:
     yield "message", _unsigned(message)
     yield (
         "ping",
-        _unsigned(
-            _built(COMMON, parts=(), service=names.TEST_SERVICE, action=names.TEST_ACTION, ref_to_message_id="a@b").soap
-        ),
+        _unsigned(_built(COMMON, parts=(), changes=_PING).soap),
     )
     yield "receipt", _unsigned(COMMON.examples()[0][1])
     small = _unsigned(message)
@@ -95,6 +95,9 @@ def _unsigned(soap: bytes) -> bytes:
 
 def _security() -> Seeds:
     for parties in PARTIES.values():
+        if parties.name not in as4.SUITES:
+            yield _named(parties, "message", _with_older_key(parties, _askable(_entity(_built(parties)))))
+            continue
         yield from _user_messages(parties)
         yield from _signals(parties)
         entity, receipt = parties.examples()[0]
@@ -103,61 +106,58 @@ def _security() -> Seeds:
 
 
 def _named(parties: Parties, name: str, entity: bytes) -> tuple[str, bytes]:
-    line = parties.suite.name.encode()
-    return f"{name}.{parties.suite.name}", line + b"\n" + entity
+    return f"{name}.{parties.name}", parties.name.encode() + b"\n" + entity
 
 
 def _user_messages(parties: Parties) -> Seeds:
     """As built, to be signed anew; one for each way to name the signer's certificate."""
     entity = _askable(_entity(_built(parties)))
     yield _named(parties, "message", entity)
-    by_token = _built(parties, reference=as4.KeyReference.TOKEN)
+    by_token = _built(parties, encryption_reference=as4.KeyReference.TOKEN)
     yield _named(parties, "recipient-by-token", _askable(_entity(by_token)))
     if parties is not COMMON:
         return
     yield _named(
         parties,
         "ping",
-        _askable(_entity(_built(parties, parts=(), service=names.TEST_SERVICE, action=names.TEST_ACTION))),
+        _askable(_entity(_built(parties, parts=(), changes=_PING))),
     )
     yield _named(parties, "two-parts", _askable(_entity(_built(parties, parts=_TWO_PARTS))))
     listed = b'<ec:InclusiveNamespaces xmlns:ec="' + names.EXC_C14N.encode() + b'" PrefixList="env ds #default"/>'
     yield _named(parties, "inclusive-namespaces", entity.replace(_TRANSFORM, _TRANSFORM + listed))
     yield _named(parties, "unsigned", re.sub(rb"<ds:Signature .*</ds:Signature>", b"", entity))
-    certificate = parties.signers["c2"].certificate
-    for name, reference in _references(certificate).items():
-        other = _SIGNING_TOKEN.sub(b"", _SIGNER.sub(reference.encode(), entity))
-        yield _named(parties, f"signer-by-{name}", other)
-    path = f'<wsse:BinarySecurityToken ValueType="{names.X509_PKI_PATH}" wsu:Id="path">{_path(certificate)}'
-    by_path = _SIGNER.sub(tokens.write_direct_reference("path").encode(), entity)
-    by_path = _SIGNING_TOKEN.sub(f"{path}</wsse:BinarySecurityToken>".encode(), by_path)
-    yield _named(parties, "signer-by-pki-path", by_path)
-
-
-def _path(certificate) -> str:
-    """A PKIPath: the authority first."""
     authority = x509.load_pem_x509_certificate((VECTORS / "keys" / "ca.crt").read_bytes())
-    content = tokens.der(authority) + tokens.der(certificate)
-    return b64(b"\x30\x82" + len(content).to_bytes(2, "big") + content)
+    for form in set(as4.KeyReference) - {as4.KeyReference.TOKEN}:
+        built = _built(parties, signature_reference=form, issuers=(authority,))
+        yield _named(parties, f"signer-by-{form.value}", _askable(_entity(built)))
+    for name, reference in _read_only(parties.signers["c2"].certificate).items():
+        other = _SIGNING_TOKEN.sub(b"", _SIGNER.sub(f"<ds:X509Data>{reference}</ds:X509Data>".encode(), entity))
+        yield _named(parties, f"signer-by-{name}", other)
 
 
-def _references(certificate) -> dict[str, str]:
-    def identifier(kind: str, value: bytes) -> str:
-        inner = f'<wsse:KeyIdentifier ValueType="{kind}">{b64(value)}</wsse:KeyIdentifier>'
-        return f"<wsse:SecurityTokenReference>{inner}</wsse:SecurityTokenReference>"
+def _with_older_key(parties: Parties, entity: bytes) -> bytes:
+    """The content key encrypted as old peers do: OAEP with SHA-1."""
+    sha1 = hashes.SHA1()
+    wrapped = parties.decrypter.certificate.public_key().encrypt(
+        _content_key(), padding.OAEP(padding.MGF1(sha1), sha1, None)
+    )
+    method = f'<xenc:EncryptionMethod Algorithm="{names.RSA_OAEP_MGF1P}"/>'.encode()
+    changed = re.sub(rb'<xenc:EncryptionMethod Algorithm="[^"]*rsa-oaep">.*?</xenc:EncryptionMethod>', method, entity)
+    return re.sub(rb"(?<=<xenc:CipherValue>)[^<]+", b64(wrapped).encode(), changed)
 
-    def x509_data(inner: str) -> str:
-        return f"<ds:X509Data>{inner}</ds:X509Data>"
 
-    der = tokens.der(certificate)
-    issuer = f"<ds:X509IssuerName>{certificate.issuer.rfc4514_string()}</ds:X509IssuerName>"
-    serial = f"<ds:X509SerialNumber>{certificate.serial_number}</ds:X509SerialNumber>"
+def _content_key() -> bytes:
+    """What `building` draws after the token."""
+    random = _chance()
+    random(16)
+    return random(16)
+
+
+def _read_only(certificate) -> dict[str, str]:
+    """The forms that we read and do not write."""
     return {
-        "ski": identifier(names.X509_SKI, tokens.ski(certificate) or b""),
-        "thumbprint": identifier(names.THUMBPRINT_SHA1, hashlib.sha1(der).digest()),
-        "issuer-serial": x509_data(f"<ds:X509IssuerSerial>{issuer}{serial}</ds:X509IssuerSerial>"),
-        "x509-ski": x509_data(f"<ds:X509SKI>{b64(tokens.ski(certificate) or b'')}</ds:X509SKI>"),
-        "x509-certificate": x509_data(f"<ds:X509Certificate>{b64(der)}</ds:X509Certificate>"),
+        "x509-ski": f"<ds:X509SKI>{b64(tokens.ski(certificate) or b'')}</ds:X509SKI>",
+        "x509-certificate": f"<ds:X509Certificate>{b64(tokens.der(certificate))}</ds:X509Certificate>",
     }
 
 
@@ -166,7 +166,7 @@ def _signals(parties: Parties) -> Seeds:
     about = {
         "ref_to_message_id": verified.header.message_id,
         "at": AT,
-        "suite": parties.suite,
+        "form": parties.receiving.signature_form,
         "signer": parties.signers["c3"],
         "random": _chance(),
     }
@@ -210,6 +210,7 @@ def _chance():
     return lambda size: hashlib.shake_128(next(numbers).to_bytes(2, "big")).digest(size)
 
 
+_PING = {"service": names.TEST_SERVICE, "action": names.TEST_ACTION}
 _TWO_PARTS = (
     as4.Part(content=b'{"a": 1}', mime_type="application/json", compressed=False),
     as4.Part(content=b"<a/>", mime_type="application/xml", compressed=False, charset="UTF-8"),
@@ -220,8 +221,8 @@ def _built(
     parties: Parties,
     *,
     parts: tuple[as4.Part, ...] | None = None,
-    reference: as4.KeyReference = as4.KeyReference.SUBJECT_KEY_IDENTIFIER,
-    **changes,
+    changes: dict[str, object] | None = None,
+    **agreed,
 ) -> as4.Built:
     message = as4.UserMessage(
         message_id="1@c2.example",
@@ -236,8 +237,8 @@ def _built(
         parts=(as4.Part(content=b"<a/>", mime_type="application/xml"),) if parts is None else parts,
     )
     return as4.build(
-        replace(message, **changes),
-        agreement=replace(parties.sending, encryption_reference=reference),
+        replace(message, **(changes or {})),
+        agreement=replace(parties.sending, **agreed),
         signer=parties.signers["c2"],
         encrypt_for=parties.decrypter.certificate,
         random=_chance(),

@@ -77,7 +77,7 @@ def _check_answerable(error: as4.As4Error) -> None:
         ref_to_message_id=error.message_id,
         message_id="error-1@c3.example",
         at=AT,
-        suite=as4.COMMON,
+        form=COMMON.receiving.signature_form,
         signer=COMMON.signers["c3"],
     )
     signal = COMMON.read_answer(answer.content_type, answer.body)
@@ -117,7 +117,7 @@ def _signed(content_type: str, body: bytes, parties: Parties, signer: str) -> by
     if SIGN not in body:
         return body
     soap = as4.unpack(content_type, body, LIMITS).soap
-    return body.replace(soap, resign(soap, parties.suite, parties.signers[signer]), 1)
+    return body.replace(soap, resign(soap, parties.signers[signer]), 1)
 
 
 def _check_signal(signal: as4.Signal, parties: Parties, *, forged: bool) -> None:
@@ -137,7 +137,7 @@ def _check_receipt(verified: as4.Verified, parties: Parties) -> None:
         ref_to_message_id=verified.header.message_id,
         message_id="receipt-1@c3.example",
         at=AT,
-        suite=parties.suite,
+        form=parties.receiving.signature_form,
         signer=parties.signers["c3"],
     )
     try:

@@ -15,7 +15,7 @@ from .targets import TARGETS
 
 CORPUS = Path(__file__).parent / "corpus"
 FILES = sorted(path for path in CORPUS.rglob("*") if path.is_file())
-MUTATIONS = {"mime": 3000, "soap": 2000, "security": 1500, "payload": 1200}
+MUTATIONS = {"mime": 2000, "soap": 1200, "security": 700, "payload": 600}
 STEPS = 4  # mutations of mutations, then from a file again
 
 

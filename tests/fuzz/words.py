@@ -2,15 +2,10 @@
 
 from __future__ import annotations
 
-from node.federation.as4 import names, suites
+from node.federation.as4 import names
 
 URIS = sorted(
-    {
-        value
-        for module in (names, suites)
-        for name, value in vars(module).items()
-        if name.isupper() and isinstance(value, str) and ":" in value and "<" not in value
-    }
+    {value for name, value in vars(names).items() if name.isupper() and isinstance(value, str) and ":" in value}
 )
 
 _ELEMENTS = {
@@ -61,6 +56,7 @@ TEXTS = [
     *("2026-11-23T09:15:02.417Z", "2026-11-23", "9999-12-31T23:59:59-14:00", "0001-01-01T00:00:00+14:00", "2026-W47-1"),
     *("application/gzip", "application/xml", "text/plain; charset=UTF-16", "image/svg+xml", "application/octet-stream"),
     *("CN=Example CA", "CN=a+OU=b,C=EU", "C=EUR", "1.2.3=#6162", "CN=\\2c\\", "DC=\u00e9", "2.5.4.45=a", "9" * 64),
+    *("urn:oid:1.2.840.10045.3.1.7", "urn:oid:1.3.132.0.35", "urn:oid:1.3.36.3.3.2.8.1.1.7"),
     *("EBMS:4001", "EBMS:0004", "c2", "c3", "a&b<c>\"'\r\n\t\u2028", "\U0001f600", "MIIB" + "A" * 60, "MIABAAAA"),
 ]
 
