@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import hashlib
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -98,23 +98,51 @@ def _named(parties: Parties, name: str, entity: bytes) -> tuple[str, bytes]:
 
 
 def _user_messages(parties: Parties) -> Seeds:
-    """As built, to be signed anew; one for each way to name the signer's certificate."""
+    """As built, to be signed anew. The common suite has every shape, the others what they alone have."""
     entity = _askable(_entity(_built(parties)))
     yield _named(parties, "message", entity)
-    by_token = _built(parties, encryption_reference=as4.KeyReference.TOKEN)
-    yield _named(parties, "recipient-by-token", _askable(_entity(by_token)))
-    if parties is not COMMON:
+    if parties.suite is as4.CURVES:
+        yield _named(parties, "unknown-curve", re.sub(rb"(?<=urn:oid:)[0-9.]+", b"1.3.132.0.10", entity))
         return
-    yield _named(parties, "ping", _askable(_entity(_built(parties, parts=(), changes=_PING))))
+    yield _named(parties, "long-content-key", _askable(_entity(_built(parties, random=_chance(key_bytes=32)))))
+    if parties.suite is as4.RSA:
+        label = rb"\1<xenc:OAEPparams>AA==</xenc:OAEPparams>"
+        labelled = re.sub(rb'(<xenc:EncryptionMethod Algorithm="[^"]*rsa-oaep">)', label, entity)
+        yield _named(parties, "oaep-label", labelled)
+        return
+    yield from _encryptions(parties, entity)
+    yield from _signers(parties, entity)
     yield _named(parties, "two-parts", _askable(_entity(_built(parties, parts=_TWO_PARTS))))
     listed = b'<ec:InclusiveNamespaces xmlns:ec="' + names.EXC_C14N.encode() + b'" PrefixList="env ds #default"/>'
     yield _named(parties, "inclusive-namespaces", entity.replace(_TRANSFORM, _TRANSFORM + listed))
     yield _named(parties, "unsigned", re.sub(rb"<ds:Signature .*</ds:Signature>", b"", entity))
+
+
+def _encryptions(parties: Parties, entity: bytes) -> Seeds:
+    by_token = _built(parties, encryption_reference=as4.KeyReference.TOKEN)
+    yield _named(parties, "recipient-by-token", _askable(_entity(by_token)))
+    key = re.search(rb"<xenc:EncryptedKey .*</xenc:EncryptedKey>", entity)[0]
+    yield _named(parties, "two-keys", entity.replace(key, key + key.replace(b'Id="EK', b'Id="other-EK')))
+    ping = _askable(_entity(_built(parties, parts=(), changes=_PING)))
+    yield _named(parties, "ping", ping)
+    token = b"<wsse:BinarySecurityToken"
+    yield _named(parties, "key-without-parts", ping.replace(token, key + token))
+    short = re.sub(rb"(?s)(octet-stream\r\n.*?\r\n\r\n).*(?=\r\n--=_)", rb"\1short", entity)
+    yield _named(parties, "short-ciphertext", short)
+
+
+def _signers(parties: Parties, entity: bytes) -> Seeds:
+    """One for each way to name the signer's certificate: the forms we write, and those we only read."""
     authority = x509.load_pem_x509_certificate((VECTORS / "keys" / "ca.crt").read_bytes())
     for form in set(as4.KeyReference) - {as4.KeyReference.TOKEN}:
         built = _built(parties, signature_reference=form, issuers=(authority,))
         yield _named(parties, f"signer-by-{form.value}", _askable(_entity(built)))
-    for name, reference in _read_only(parties.signers["c2"].certificate).items():
+    certificate = parties.signers["c2"].certificate
+    references = {
+        "x509-ski": f"<ds:X509SKI>{b64(tokens.ski(certificate) or b'')}</ds:X509SKI>",
+        "x509-certificate": f"<ds:X509Certificate>{b64(tokens.der(certificate))}</ds:X509Certificate>",
+    }
+    for name, reference in references.items():
         other = _SIGNING_TOKEN.sub(b"", _SIGNER.sub(f"<ds:X509Data>{reference}</ds:X509Data>".encode(), entity))
         yield _named(parties, f"signer-by-{name}", other)
 
@@ -131,18 +159,9 @@ def _with_older_key(parties: Parties, entity: bytes) -> bytes:
 
 
 def _content_key() -> bytes:
-    """What `building` draws after the token."""
     random = _chance()
     random(16)
     return random(16)
-
-
-def _read_only(certificate) -> dict[str, str]:
-    """The forms that we read and do not write."""
-    return {
-        "x509-ski": f"<ds:X509SKI>{b64(tokens.ski(certificate) or b'')}</ds:X509SKI>",
-        "x509-certificate": f"<ds:X509Certificate>{b64(tokens.der(certificate))}</ds:X509Certificate>",
-    }
 
 
 def _signals(parties: Parties) -> Seeds:
@@ -157,9 +176,12 @@ def _signals(parties: Parties) -> Seeds:
     receipt = as4.build_receipt(verified.references, message_id="receipt-1@c3.example", **about)
     yield _named(parties, "receipt", _askable(_entity(receipt)))
     if parties is COMMON:
+        twice = _askable(_entity(receipt)).replace(b"</eb:Receipt>", b"</eb:Receipt><eb:Receipt></eb:Receipt>")
+        yield _named(parties, "two-receipts", twice)
         error = _entity(as4.build_error(as4.NotAgreed, message_id="error-1@c3.example", **about))
         yield _named(parties, "error", _askable(error))
         yield _named(parties, "unsigned-error", re.sub(rb"<wsse:Security.*</wsse:Security>", b"", error))
+        yield _named(parties, "duplicate", _askable(error).replace(b"EBMS:0010", b"EBMS:4001"))
 
 
 def _payload() -> Seeds:
@@ -189,9 +211,15 @@ def _payload() -> Seeds:
     yield "json", b'application/json\n{"a": 1}'
 
 
-def _chance():
+def _chance(key_bytes: int | None = None):
+    """The same octets each time; the second ones are the content key (the first are `building`'s token)."""
     numbers = iter(range(1, 1000))
-    return lambda size: hashlib.shake_128(next(numbers).to_bytes(2, "big")).digest(size)
+
+    def draw(size: int) -> bytes:
+        number = next(numbers)
+        return hashlib.shake_128(number.to_bytes(2, "big")).digest((number == 2 and key_bytes) or size)
+
+    return draw
 
 
 _PING = {"service": names.TEST_SERVICE, "action": names.TEST_ACTION}
@@ -206,6 +234,7 @@ def _built(
     *,
     parts: tuple[as4.Part, ...] | None = None,
     changes: dict[str, object] | None = None,
+    random: Callable[[int], bytes] | None = None,
     **agreed,
 ) -> as4.Built:
     message = as4.UserMessage(
@@ -225,7 +254,7 @@ def _built(
         agreement=replace(parties.sending, **agreed),
         signer=parties.signers["c2"],
         encrypt_for=parties.decrypter.certificate,
-        random=_chance(),
+        random=random or _chance(),
     )
 
 

@@ -122,6 +122,8 @@ def _signed(content_type: str, body: bytes, parties: Parties, signer: str) -> by
 
 def _check_signal(signal: as4.Signal, parties: Parties, *, forged: bool) -> None:
     if isinstance(signal, as4.ErrorSignal):
+        if signal.code == "EBMS:4001" and not signal.says_duplicate:
+            raise LawBroken("a duplicate is not recognised")
         if forged and signal.authenticated:
             raise LawBroken("an error signal was believed that c3 never signed")
         return

@@ -45,7 +45,8 @@ def test_mutations_of_the_corpus_keep_the_law(target):
             raise
 
 
-ACCEPTED = [path for path in FILES if path.parent.name == "security" and not path.name.startswith("unsigned.")]
+REFUSED = ("unsigned.", "two-keys", "two-receipts", "key-without", "short-", "long-", "unknown-", "oaep-")
+ACCEPTED = [path for path in FILES if path.parent.name == "security" and not path.name.startswith(REFUSED)]
 
 
 @pytest.mark.parametrize("path", ACCEPTED, ids=name_of)
@@ -77,7 +78,7 @@ def test_what_takes_too_much_breaks_the_law(limit):
 
 
 def test_the_corpus_stays_small():
-    assert sum(path.stat().st_size for path in FILES) < 300_000
+    assert sum(path.stat().st_size for path in FILES) < 320_000
 
 
 def test_every_target_has_a_corpus_and_the_seeds_write_into_it():
