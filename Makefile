@@ -53,7 +53,8 @@ fuzz: $(VENV)/.fuzz ## fuzz what reads bytes from peers (SECONDS=60 for each tar
 	@$(BIN)/python -m tests.fuzz --seconds $(SECONDS) $(ARGS)
 
 fuzz-one: $(VENV)/.dev ## run one input through one target (TARGET=mime FILE=path)
-	@$(BIN)/python -m tests.fuzz --replay $(FILE) $(TARGET)
+	@test -n "$(TARGET)" -a -f "$(FILE)" || { echo "Name both: make fuzz-one TARGET=mime FILE=build/fuzz/findings/mime-crash-..."; exit 2; }
+	@$(BIN)/python -m tests.fuzz --replay "$(FILE)" $(TARGET)
 
 lock: $(VENV)/.dev ## renew the locks (hashes, no addresses)
 	@requirements/renew $(BIN)/uv

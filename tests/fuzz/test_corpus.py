@@ -10,6 +10,7 @@ import pytest
 
 from node.federation import as4
 
+from . import __main__ as command
 from . import law, mutation, seeds, words
 from .targets import TARGETS
 
@@ -90,3 +91,23 @@ def test_the_dictionary_is_one_that_libfuzzer_reads():
     lines = words.dictionary().splitlines()
     assert len(lines) > 200
     assert all(line.startswith('"\\x') and line.endswith('"') for line in lines)
+
+
+def test_what_libfuzzer_says_becomes_the_table():
+    run = command.Run("mime")
+    for line in (
+        "#79\tINITED cov: 68 ft: 180 corp: 12/5Kb exec/s: 0 rss: 66Mb",
+        "#4096\tpulse  cov: 82 ft: 300 corp: 40/9Kb lim: 8192 exec/s: 900 rss: 66Mb",
+        "artifact_prefix='x'; Test unit written to build/fuzz/findings/mime-crash-1",
+        "stat::number_of_executed_units: 5000",
+    ):
+        command._note(run, line)
+    assert (run.edges_before, run.edges, run.executions) == (68, 82, 5000)
+    assert run.findings == ["build/fuzz/findings/mime-crash-1"]
+
+
+def test_an_input_is_replayed(capsys, tmp_path):
+    assert command._replay("mime", CORPUS / "mime" / "two-parts") == 0
+    assert "within the law" in capsys.readouterr().out
+    (tmp_path / "unknown-suite").write_bytes(b"")
+    assert command._replay("security", tmp_path / "unknown-suite") == 0
