@@ -16,7 +16,7 @@ from .targets import TARGETS
 
 CORPUS = Path(__file__).parent / "corpus"
 FILES = sorted(path for path in CORPUS.rglob("*") if path.is_file())
-MUTATIONS = {"mime": 2000, "soap": 1200, "security": 700, "payload": 600}
+MUTATIONS = {"mime": 2000, "soap": 1200, "security": 700, "payload": 300}
 STEPS = 4  # mutations of mutations, then from a file again
 
 
