@@ -209,10 +209,24 @@ def _blurred(value: str, dice: random.Random, blur: Blur) -> str:
     """Changed text; Base64 is changed underneath half of the time."""
     if len(value) > 8 and dice.random() < 0.5:
         try:
-            return base64.b64encode(blur(binascii.a2b_base64(value, strict_mode=True))).decode()
+            return base64.b64encode(_blurred_octets(binascii.a2b_base64(value, strict_mode=True), dice, blur)).decode()
         except ValueError:
             pass
     return blur(value.encode()).decode("utf-8", "replace")
+
+
+def _blurred_octets(octets: bytes, dice: random.Random, blur: Blur) -> bytes:
+    """Keys, certificates and signatures: one other octet, a shorter or longer one, or whatever `blur` makes of it."""
+    here = dice.randint(0, len(octets))
+    match dice.randrange(4):
+        case 0:
+            return octets[:here]
+        case 1:
+            return octets[:here] + dice.randbytes(1) + octets[here + 1 :]
+        case 2:
+            return octets[:here] + bytes(len(octets) - here)
+        case _:
+            return blur(octets)
 
 
 def _copy(element: etree._Element) -> etree._Element:

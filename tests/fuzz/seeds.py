@@ -90,6 +90,8 @@ def _security() -> Seeds:
         yield from _signals(parties)
         entity, receipt = parties.examples()[0]
         yield _named(parties, "genuine", entity)
+        if parties is COMMON:  # the digests of something else are not signed
+            yield _named(parties, "other-digests", _digestless(entity).replace(b"IMI-0001", b"IMI-0002"))
         yield _named(parties, "genuine-receipt", _answer(receipt))
 
 
@@ -103,8 +105,9 @@ def _user_messages(parties: Parties) -> Seeds:
     yield _named(parties, "message", entity)
     if parties.suite is as4.CURVES:
         yield _named(parties, "unknown-curve", re.sub(rb"(?<=urn:oid:)[0-9.]+", b"1.3.132.0.10", entity))
+        off_curve = b64(b"\x04" + bytes(range(64))).encode()
+        yield _named(parties, "point-off-curve", re.sub(rb"(?<=<dsig11:PublicKey>)[^<]+", off_curve, entity))
         return
-    yield _named(parties, "long-content-key", _askable(_entity(_built(parties, random=_chance(key_bytes=32)))))
     if parties.suite is as4.RSA:
         label = rb"\1<xenc:OAEPparams>AA==</xenc:OAEPparams>"
         labelled = re.sub(rb'(<xenc:EncryptionMethod Algorithm="[^"]*rsa-oaep">)', label, entity)
@@ -115,10 +118,13 @@ def _user_messages(parties: Parties) -> Seeds:
     yield _named(parties, "two-parts", _askable(_entity(_built(parties, parts=_TWO_PARTS))))
     listed = b'<ec:InclusiveNamespaces xmlns:ec="' + names.EXC_C14N.encode() + b'" PrefixList="env ds #default"/>'
     yield _named(parties, "inclusive-namespaces", entity.replace(_TRANSFORM, _TRANSFORM + listed))
-    yield _named(parties, "unsigned", re.sub(rb"<ds:Signature .*</ds:Signature>", b"", entity))
 
 
 def _encryptions(parties: Parties, entity: bytes) -> Seeds:
+    yield _named(parties, "long-content-key", _askable(_entity(_built(parties, random=_chance(key_bytes=32)))))
+    low_order = b64(bytes.fromhex("302a300506032b656e032100") + bytes(32)).encode()
+    zero = re.sub(rb"(?<=<dsig11:DEREncodedKeyValue)([^>]*>)[^<]+", rb"\1" + low_order, entity)
+    yield _named(parties, "zero-secret", zero)
     by_token = _built(parties, encryption_reference=as4.KeyReference.TOKEN)
     yield _named(parties, "recipient-by-token", _askable(_entity(by_token)))
     key = re.search(rb"<xenc:EncryptedKey .*</xenc:EncryptedKey>", entity)[0]
@@ -268,13 +274,16 @@ def _answer(receipt: bytes) -> bytes:
 
 def _askable(entity: bytes) -> bytes:
     """With the digests and the signature to be filled in (see `resigning`)."""
-    signed = re.sub(
+    return _SIGNATURE.sub(b"{sign}", _digestless(entity))
+
+
+def _digestless(entity: bytes) -> bytes:
+    return re.sub(
         rb"<ds:SignedInfo.*?</ds:SignedInfo>",
         lambda info: _DIGEST.sub(rb"\1{digest}", info[0]),
         entity,
         flags=re.DOTALL,
     )
-    return _SIGNATURE.sub(b"{sign}", signed)
 
 
 if __name__ == "__main__":

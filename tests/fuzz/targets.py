@@ -18,7 +18,7 @@ from node.federation.as4 import mime, names, payload
 
 from .law import LawBroken, Target
 from .parties import AT, COMMON, LIMITS, PARTIES, Parties, split_entity
-from .resigning import SIGN, resign
+from .resigning import DIGEST, SIGN, resign
 
 _HREF = re.compile(rb'href="cid:([^"]{1,255})"')
 
@@ -91,8 +91,8 @@ def fuzz_security(data: bytes) -> None:
     """A line naming the suite, then a whole HTTP entity: a user message for c3, or an answer to c2.
 
     `{digest}` and `{sign}` in it are filled in first (see `resigning`), so that what is checked after the signature
-    is reached. Promises: an input that does not ask for a signature is accepted only if c2 or c3 really said it; for
-    what is accepted the receipt can be written, is believed, and fits.
+    is reached. Promises: an input that does not ask for a signature (digests anyone can write) is accepted only if c2
+    or c3 really said it; for what is accepted the receipt can be written, is believed, and fits.
     """
     line, _, entity = data.partition(b"\n")
     parties = _parties(line)
@@ -114,7 +114,7 @@ def _parties(line: bytes) -> Parties:
 
 
 def _signed(content_type: str, body: bytes, parties: Parties, signer: str) -> bytes:
-    if SIGN not in body:
+    if SIGN not in body and DIGEST not in body:
         return body
     soap = as4.unpack(content_type, body, LIMITS).soap
     return body.replace(soap, resign(soap, parties.signers[signer]), 1)

@@ -46,7 +46,18 @@ def test_mutations_of_the_corpus_keep_the_law(target):
             raise
 
 
-REFUSED = ("unsigned.", "two-keys", "two-receipts", "key-without", "short-", "long-", "unknown-", "oaep-")
+REFUSED = (
+    "other-digests",
+    "zero-",
+    "point-",
+    "two-keys",
+    "two-receipts",
+    "key-without",
+    "short-",
+    "long-",
+    "unknown-",
+    "oaep-",
+)
 ACCEPTED = [path for path in FILES if path.parent.name == "security" and not path.name.startswith(REFUSED)]
 
 
