@@ -10,7 +10,7 @@ import hashlib
 import mmap
 import re
 import zlib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from types import MappingProxyType
 
 from node.federation import as4
@@ -39,8 +39,9 @@ def fuzz_mime(data: bytes) -> None:
         if _contents(as4.unpack(content_type, spooled, LIMITS)) != with_contents:
             raise LawBroken("a mapped file reads differently")
     attached = [(content_id, content) for content_id, (content, _) in with_contents[1].items()]
-    again = mime.pack(package.soap, attached, token=hashlib.sha256(data).hexdigest(), domain="at.example")
-    if len(again[1]) <= LIMITS.entity and _names_and_octets(as4.unpack(*again, LIMITS)) != (package.soap, attached):
+    kind, pieces = mime.pack(package.soap, attached, token=hashlib.sha256(data).hexdigest(), domain="at.example")
+    again = b"".join(pieces)
+    if len(again) <= LIMITS.entity and _names_and_octets(as4.unpack(kind, again, LIMITS)) != (package.soap, attached):
         raise LawBroken("what was unpacked does not survive packing")
 
 
@@ -152,13 +153,17 @@ def _check_receipt(verified: as4.Verified, parties: Parties) -> None:
 def fuzz_payload(data: bytes) -> None:
     """A line with the media type, then an attached part's octets as they are after decryption.
 
-    Promises: never more than the limit; what was decompressed compresses to the same content; a canonical form is
-    its own canonical form.
+    Promises: in pieces it is digested and decompressed as in one; never more than the limit; what was decompressed
+    compresses to the same content; a canonical form is its own canonical form.
     """
     line, _, octets = data.partition(b"\n")
     media_type = line.decode("utf-8", "replace")
     digest = payload.digest(octets, media_type)
+    pieces = _Pieces(octets)
+    if payload.digest(pieces, media_type) != digest:
+        raise LawBroken("in pieces it has another digest")
     if media_type == names.GZIP:
+        _check_pieces(pieces)
         plain = payload.decompress(octets, limit=LIMITS.decompressed, ratio=LIMITS.ratio)
         if len(plain) > LIMITS.decompressed:
             raise LawBroken("more was decompressed than the limit")
@@ -168,6 +173,36 @@ def fuzz_payload(data: bytes) -> None:
         canonical = payload._canonical_document(octets)
         if payload.digest(canonical, media_type) != digest or hashlib.sha256(canonical).digest() != digest:
             raise LawBroken("a canonical form has another canonical form")
+
+
+class _Pieces:
+    """Octets in pieces of a few bytes, as from a file."""
+
+    def __init__(self, octets: bytes) -> None:
+        self.size = len(octets)
+        self._octets = octets
+
+    def chunks(self) -> Iterator[bytes]:
+        step = 1 + zlib.crc32(self._octets) % 7 if self.size < 2000 else 997
+        return (self._octets[start : start + step] for start in range(0, self.size, step))
+
+    def whole(self) -> bytes:
+        return payload.decompress(self._octets, limit=LIMITS.decompressed, ratio=LIMITS.ratio)
+
+
+def _check_pieces(pieces: _Pieces) -> None:
+    """Both ways to decompress agree, in what they refuse too."""
+    answers = []
+    for way in (
+        pieces.whole,
+        lambda: b"".join(payload.decompressed(pieces, limit=LIMITS.decompressed, ratio=LIMITS.ratio)),
+    ):
+        try:
+            answers.append(way())
+        except as4.FailedDecompression:
+            answers.append(None)
+    if answers[0] != answers[1]:
+        raise LawBroken("in pieces it decompresses otherwise")
 
 
 TARGETS: Mapping[str, Target] = MappingProxyType(
