@@ -177,11 +177,11 @@ class Exchange:
         if isinstance(key, rsa.RSAPrivateKey):
             sealed = key.public_key().encrypt(bytes(16), OAEP)
             return lambda: key.decrypt(sealed, OAEP)
-        other = key.__class__.generate() if isinstance(key, X25519PrivateKey) else ec.generate_private_key(key.curve)
-        public = other.public_key()
+        is_x25519 = isinstance(key, X25519PrivateKey)
+        public = (X25519PrivateKey.generate() if is_x25519 else ec.generate_private_key(key.curve)).public_key()
 
         def agree() -> bytes:
-            secret = key.exchange(public) if isinstance(key, X25519PrivateKey) else key.exchange(ec.ECDH(), public)
+            secret = key.exchange(public) if is_x25519 else key.exchange(ec.ECDH(), public)
             HKDF(SHA256(), 16, bytes(32), b"").derive(secret)
             return aes_key_unwrap(bytes(16), wrapped)
 
