@@ -17,7 +17,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
-from node.federation.as4 import mime, names, payload, tokens
+from node.federation.as4 import mime, names, payload, pieces, tokens
 from node.federation.as4.canonical import attribute, text
 from node.federation.as4.errors import BadSignature
 from node.federation.as4.model import (
@@ -82,8 +82,8 @@ def build(
         signer=signer,
     )
     attachments = [(part.content_id, part.ciphertext) for part in sealed]
-    content_type, pieces = mime.pack(soap, attachments, token=token, domain=domain)
-    built = Built(content_type=content_type, pieces=pieces, soap=soap, references=references)
+    content_type, body = mime.pack(soap, attachments, token=token, domain=domain)
+    built = Built(content_type=content_type, pieces=body, soap=soap, references=references)
     if built.size > agreement.limits.entity:
         raise ValueError(f"{built.size} bytes: larger than agreed ({agreement.limits.entity})")
     return built
@@ -241,23 +241,16 @@ def _encryption(
     """The encrypted key and one EncryptedData per part, in the order receivers need."""
     named = tokens.write_named(encrypt_for, agreement.encryption_reference, f"X509E-{token}")
     numbers = range(1, len(sealed) + 1)
-    listed = "".join(f'<xenc:DataReference URI="#ED-{token}-{number}"/>' for number in numbers)
+    listed = "".join(pieces.LISTED.format(token=token, number=number) for number in numbers)
     return (
-        f'{named.token}<xenc:EncryptedKey xmlns:xenc="{names.XENC}" Id="EK-{token}">'
+        f"{named.token}{pieces.ENCRYPTED_KEY_OPEN.format(token=token)}"
         f"{agreement.suite.wrap(encrypt_for, content_key, named.reference, random)}"
-        f"<xenc:ReferenceList>{listed}</xenc:ReferenceList></xenc:EncryptedKey>"
+        f"{pieces.LIST_OPEN}{listed}{pieces.ENCRYPTED_KEY_CLOSE}"
         f"{''.join(_encrypted_data(part, token, number) for number, part in zip(numbers, sealed, strict=True))}"
     )
 
 
 def _encrypted_data(sealed: _Sealed, token: str, number: int) -> str:
-    return (
-        f'<xenc:EncryptedData xmlns:xenc="{names.XENC}" Id="ED-{token}-{number}"'
-        f' MimeType="{attribute(sealed.media_type)}" Type="{names.ATTACHMENT_CONTENT_ONLY}">'
-        f'<xenc:EncryptionMethod Algorithm="{names.AES128_GCM}"/><ds:KeyInfo xmlns:ds="{names.DS}">'
-        f'<wsse:SecurityTokenReference xmlns:wsse11="{names.WSSE11}" wsse11:TokenType="{names.ENCRYPTED_KEY_TOKEN}">'
-        f'<wsse:Reference URI="#EK-{token}"/></wsse:SecurityTokenReference></ds:KeyInfo>'
-        f'<xenc:CipherData><xenc:CipherReference URI="cid:{sealed.content_id}"><xenc:Transforms>'
-        f'<ds:Transform xmlns:ds="{names.DS}" Algorithm="{names.ATTACHMENT_CIPHERTEXT}"/></xenc:Transforms>'
-        "</xenc:CipherReference></xenc:CipherData></xenc:EncryptedData>"
+    return pieces.ENCRYPTED_DATA.format(
+        token=token, number=number, media=attribute(sealed.media_type), cid=sealed.content_id
     )

@@ -35,8 +35,13 @@ def attribute(value: str) -> str:
 
 
 def _check(value: str) -> None:
-    if not value.isprintable() and _FORBIDDEN.search(value):
+    if not is_writable(value):
         raise ValueError("a character that XML cannot carry")
+
+
+def is_writable(value: str) -> bool:
+    """Whether XML can carry every character."""
+    return value.isprintable() or not _FORBIDDEN.search(value)
 
 
 def b64(data: bytes) -> str:

@@ -19,7 +19,7 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from lxml import etree
 
 from node.federation.as4 import mime, names, payload, reading, tokens
-from node.federation.as4.envelope import Header, PartInfo
+from node.federation.as4.envelope import Envelope, Header, PartInfo, parse_envelope
 from node.federation.as4.errors import (
     BadEnvelope,
     BadSignature,
@@ -28,7 +28,9 @@ from node.federation.as4.errors import (
     PolicyBroken,
 )
 from node.federation.as4.model import Decrypter, Limits, Part, Reference, UserMessage
+from node.federation.as4.own_form import OwnEnvelope
 from node.federation.as4.spooling import BIG, Content, Spool, pieces_of, size_of, spooled
+from node.federation.as4.suites import WrappedKey
 from node.federation.as4.verifying import Verified
 
 _NONCE_BYTES = 12
@@ -82,31 +84,57 @@ Octets = dict[str, tuple[str, Content]]  # by Content-ID: media type of the atta
 
 
 def _nothing(verified: Verified) -> Octets:
+    envelope = _general(verified)
     for name in ("EncryptedKey", "EncryptedData"):
-        if verified.header.envelope.secured_by(names.XENC, name):
+        if envelope.secured_by(names.XENC, name):
             raise BadEnvelope("encryption without parts")
     return {}
 
 
+def _general(verified: Verified) -> Envelope:
+    """The envelope as the general reader has it."""
+    found = verified.header.envelope
+    return parse_envelope(found.soap, verified.agreement.limits) if isinstance(found, OwnEnvelope) else found
+
+
 def _decrypt_all(verified: Verified, keys: Sequence[Decrypter], spool: Spool | None) -> Octets:
-    encrypted_key = _encrypted_key(verified)
-    elements = verified.header.envelope.secured_by(names.XENC, "EncryptedData")
-    _check_listed(encrypted_key, elements)
-    parts = [_encrypted_part(element, encrypted_key) for element in elements]
-    named = [part.content_id for part in parts]
-    if sorted(named) != sorted(verified.package.attachments):
-        raise PolicyBroken("not every part is encrypted, or one is twice")
-    wrapped = verified.agreement.suite.read_key(encrypted_key)
-    content_key = wrapped.unwrap(_choose(wrapped.recipient, verified, keys))
+    own = verified.header.envelope
+    read_own = verified.agreement.suite.read_own_key(own.key) if isinstance(own, OwnEnvelope) else None
+    if (
+        isinstance(own, OwnEnvelope)
+        and read_own is not None
+        and own.parts.keys() == verified.package.attachments.keys()
+    ):
+        wrapped: WrappedKey = read_own.wrapped
+        named: tokens.Matcher = read_own.is_for
+        types: Mapping[str, str] = own.parts
+    else:
+        envelope = _general(verified)
+        encrypted_key = _encrypted_key(envelope)
+        types = _encrypted_parts(envelope, encrypted_key, verified)
+        wrapped = verified.agreement.suite.read_key(encrypted_key)
+        assert wrapped.recipient is not None
+        named = tokens.matcher(wrapped.recipient, envelope.identified)
+    content_key = wrapped.unwrap(_choose(named, keys))
     attachments = verified.package.attachments
     return {
-        part.content_id: (part.media_type, _open(content_key, attachments[part.content_id].content, spool))
-        for part in parts
+        content_id: (media_type, _open(content_key, attachments[content_id].content, spool))
+        for content_id, media_type in types.items()
     }
 
 
-def _encrypted_key(verified: Verified) -> etree._Element:
-    found = verified.header.envelope.secured_by(names.XENC, "EncryptedKey")
+def _encrypted_parts(envelope: Envelope, encrypted_key: etree._Element, verified: Verified) -> dict[str, str]:
+    """Media type of the encrypted octets by Content-ID: all parts, each once."""
+    elements = envelope.secured_by(names.XENC, "EncryptedData")
+    _check_listed(encrypted_key, elements)
+    parts = [_encrypted_part(element, encrypted_key) for element in elements]
+    if sorted(part.content_id for part in parts) != sorted(verified.package.attachments):
+        raise PolicyBroken("not every part is encrypted, or one is twice")
+    return {part.content_id: part.media_type for part in parts}
+
+
+def _encrypted_key(envelope: Envelope) -> etree._Element:
+    found = envelope.secured_by(names.XENC, "EncryptedKey")
     if not found:
         raise PolicyBroken("not encrypted")
     if len(found) > 1:
@@ -149,9 +177,8 @@ def _check_key_reference(info: etree._Element | None, encrypted_key: etree._Elem
             raise BadEnvelope("a part is encrypted with a key that is not in the message")
 
 
-def _choose(recipient: etree._Element, verified: Verified, keys: Sequence[Decrypter]) -> Decrypter:
+def _choose(named: tokens.Matcher, keys: Sequence[Decrypter]) -> Decrypter:
     """Which of our keys: during a rotation the old and the new one are both in use."""
-    named = tokens.matcher(recipient, verified.header.envelope.identified)
     for key in keys:
         if _is_for(key.certificate, named):
             return key

@@ -13,11 +13,13 @@ from typing import NamedTuple
 
 from lxml import etree
 
-from node.federation.as4 import mime, names, reading
+from node.federation.as4 import mime, names, own_form, reading
 from node.federation.as4.errors import BadEnvelope, ExternalPayload, PartsDiffer, TooLarge, UnexpectedUnit
 from node.federation.as4.model import Limits
+from node.federation.as4.own_form import OwnEnvelope
 
 _MESSAGE_ID = re.compile(r"[\x21-\x7e]+")  # RFC 2822 msg-id, loosely
+_MAX_MESSAGE_ID = 255
 _MUST_UNDERSTAND = f"{{{names.ENV}}}mustUnderstand"
 _ROLE, _RELAY = f"{{{names.ENV}}}role", f"{{{names.ENV}}}relay"
 _MESSAGING, _SECURITY = f"{{{names.EB}}}Messaging", f"{{{names.WSSE}}}Security"
@@ -80,7 +82,7 @@ class Header:
     conversation_id: str
     properties: Mapping[str, str]
     parts: tuple[PartInfo, ...]
-    envelope: Envelope
+    envelope: Envelope | OwnEnvelope
 
     @property
     def is_test(self) -> bool:
@@ -90,6 +92,9 @@ class Header:
 
 def parse_soap(package: mime.Package, limits: Limits) -> Header:
     """The header of a user message. Raises BadEnvelope, ExternalPayload, PartsDiffer, TooLarge or UnexpectedUnit."""
+    header = _read_own(package, limits)
+    if header is not None:
+        return header
     envelope = parse_envelope(package.soap, limits)
     if envelope.unit.tag != f"{{{names.EB}}}UserMessage":
         raise UnexpectedUnit("a signal where a user message must come")
@@ -102,6 +107,62 @@ def parse_soap(package: mime.Package, limits: Limits) -> Header:
         error.message_id = info.message_id
         raise
     return header
+
+
+def _read_own(package: mime.Package, limits: Limits) -> Header | None:
+    """The header of a message in our own form, if it is one and nothing is wrong with it."""
+    own = own_form.read(package.soap) if len(package.soap) <= limits.soap else None
+    unit = own_form.read_user_message(own.unit) if own else None
+    if own is None or unit is None:
+        return None
+    fields = unit.fields
+    parts = tuple(
+        PartInfo(
+            content_id=content_id,
+            mime_type=properties.get("MimeType"),
+            charset=properties.get("CharacterSet"),
+            compression=properties.get("CompressionType"),
+        )
+        for content_id, properties in unit.parts
+    )
+    try:
+        header = Header(
+            message_id=_message_id(_given(fields, "message_id")),
+            ref_to_message_id=fields["ref_to_message_id"],
+            timestamp=_timestamp(_given(fields, "timestamp")),
+            sender=_own_party(fields, "sender"),
+            recipient=_own_party(fields, "recipient"),
+            agreement_ref=fields["agreement_ref"],
+            agreement_type=fields["agreement_type"],
+            service=_given(fields, "service"),
+            service_type=fields["service_type"],
+            action=_given(fields, "action"),
+            conversation_id=_given(fields, "conversation_id"),
+            properties=unit.properties,
+            parts=parts,
+            envelope=own,
+        )
+        _check_attached(header, package)
+    except (BadEnvelope, PartsDiffer):
+        return None
+    return header if len(parts) <= limits.parts and len({part.content_id for part in parts}) == len(parts) else None
+
+
+def _own_party(fields: Mapping[str, str | None], side: str) -> Party:
+    return Party(id=_given(fields, side), type=fields[f"{side}_type"] or "", role=_given(fields, f"{side}_role"))
+
+
+def _given(fields: Mapping[str, str | None], name: str) -> str:
+    value = fields[name]
+    if value is None:
+        raise BadEnvelope(f"{name} is missing")
+    return value
+
+
+def _message_id(value: str) -> str:
+    if not _MESSAGE_ID.fullmatch(value) or len(value) > _MAX_MESSAGE_ID:
+        raise BadEnvelope("the message id is too long, or holds white space, control or foreign characters")
+    return value
 
 
 def _check_empty(body: etree._Element) -> None:
@@ -165,12 +226,19 @@ class Info(NamedTuple):
     timestamp: datetime
 
 
+def read_own_info(fields: Mapping[str, str | None]) -> Info:
+    """The MessageInfo of a unit in our own form. Raises BadEnvelope."""
+    return Info(
+        _message_id(_given(fields, "message_id")),
+        fields["ref_to_message_id"],
+        _timestamp(_given(fields, "timestamp")),
+    )
+
+
 def read_info(unit: etree._Element) -> Info:
     """The MessageInfo of a message unit. Raises BadEnvelope."""
     info = reading.fields(reading.only_child(unit, names.EB, "MessageInfo"))
-    message_id = reading.content(reading.need(info, names.EB, "MessageId"), limit=255)
-    if not _MESSAGE_ID.fullmatch(message_id):
-        raise BadEnvelope("the message id holds white space, control or foreign characters")
+    message_id = _message_id(reading.content(reading.need(info, names.EB, "MessageId")))
     try:
         return Info(message_id, _optional_text(info, "RefToMessageId"), _timestamp(_text(info, "Timestamp")))
     except BadEnvelope as error:

@@ -8,6 +8,7 @@ Source: eDelivery AS4 2.0; RFC 9231 and its successor for Ed25519, X25519 and HK
 
 from __future__ import annotations
 
+import binascii
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -30,6 +31,7 @@ from node.federation.as4 import names
 from node.federation.as4.canonical import b64
 from node.federation.as4.errors import BadEnvelope, BadSignature, FailedDecryption, PolicyBroken
 from node.federation.as4.model import CONTENT_KEY_BYTES, Decrypter, Random
+from node.federation.as4.own_form import BASE64, BY_SKI, OwnKey, compiled, decoded
 from node.federation.as4.reading import binary, expect, fields, need, only_child, optional_child
 
 AgreementKey = X25519PublicKey | EllipticCurvePublicKey
@@ -95,6 +97,9 @@ class CommonSuite:
     def read_key(self, encrypted_key: etree._Element) -> AgreedKey:
         return _read_key(encrypted_key, names.X25519, _read_x25519)
 
+    def read_own_key(self, written: bytes) -> OwnKey | None:
+        return _read_own_key(_OWN_X25519, written, lambda match: _x25519(decoded(match["public"])))
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CurvesSuite:
@@ -150,12 +155,17 @@ class CurvesSuite:
     def read_key(self, encrypted_key: etree._Element) -> AgreedKey:
         return _read_key(encrypted_key, names.ECDH_ES, _read_curve_key)
 
+    def read_own_key(self, written: bytes) -> OwnKey | None:
+        return _read_own_key(
+            _OWN_CURVES, written, lambda match: _point(match["curve"].decode(), decoded(match["point"]))
+        )
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AgreedKey:
     """A content key under an agreed key; `originator` is the sender's ephemeral key, None if it is none."""
 
-    recipient: etree._Element
+    recipient: etree._Element | None
     originator: AgreementKey | None
     salt: bytes
     info: bytes
@@ -236,8 +246,30 @@ def _derivation(method: etree._Element) -> tuple[bytes, bytes]:
     return (b"" if salt is None else binary(salt)), (b"" if info is None else binary(info))
 
 
+def _read_own_key(
+    pattern: re.Pattern[bytes], written: bytes, read_originator: Callable[[re.Match[bytes]], AgreementKey | None]
+) -> OwnKey | None:
+    match = pattern.fullmatch(written)
+    if match is None:
+        return None
+    try:
+        key = AgreedKey(
+            recipient=None,
+            originator=read_originator(match),
+            salt=decoded(match["salt"]),
+            info=b"",
+            wrapped=decoded(match["wrapped"]),
+        )
+        return OwnKey(key, decoded(match["ski"]))
+    except binascii.Error:
+        return None
+
+
 def _read_x25519(originator: etree._Element) -> X25519PublicKey | None:
-    spki = binary(only_child(originator, names.DSIG11, "DEREncodedKeyValue"))
+    return _x25519(binary(only_child(originator, names.DSIG11, "DEREncodedKeyValue")))
+
+
+def _x25519(spki: bytes) -> X25519PublicKey | None:
     if not spki.startswith(_SPKI_X25519) or len(spki) != len(_SPKI_X25519) + 32:
         return None
     return X25519PublicKey.from_public_bytes(spki[-32:])
@@ -245,11 +277,15 @@ def _read_x25519(originator: etree._Element) -> X25519PublicKey | None:
 
 def _read_curve_key(originator: etree._Element) -> EllipticCurvePublicKey | None:
     value = only_child(only_child(originator, names.DS, "KeyValue"), names.DSIG11, "ECKeyValue")
-    curve = _CURVES.get(_named_curve(value))
+    return _point(_named_curve(value), binary(only_child(value, names.DSIG11, "PublicKey")))
+
+
+def _point(oid: str, encoded: bytes) -> EllipticCurvePublicKey | None:
+    curve = _CURVES.get(oid)
     if curve is None:
         return None
     try:
-        return EllipticCurvePublicKey.from_encoded_point(curve, binary(only_child(value, names.DSIG11, "PublicKey")))
+        return EllipticCurvePublicKey.from_encoded_point(curve, encoded)
     except ValueError:  # not on the curve
         return None
 
@@ -288,4 +324,27 @@ _ENCRYPTED_KEY = (
     "<xenc:OriginatorKeyInfo>{originator}</xenc:OriginatorKeyInfo>"
     "<xenc:RecipientKeyInfo>{recipient}</xenc:RecipientKeyInfo></xenc:AgreementMethod></ds:KeyInfo>"
     "<xenc:CipherData><xenc:CipherValue>{wrapped}</xenc:CipherValue></xenc:CipherData>"
+)
+_OWN_X25519 = compiled(
+    _ENCRYPTED_KEY.format(
+        algorithm=names.X25519,
+        salt="{salt}",
+        originator=f"{_DER_KEY_OPEN}{{public}}</dsig11:DEREncodedKeyValue>",
+        recipient=BY_SKI,
+        wrapped="{wrapped}",
+    ),
+    salt=BASE64,
+    public=BASE64,
+    ski=BASE64,
+    wrapped=BASE64,
+)
+_OWN_CURVES = compiled(
+    _ENCRYPTED_KEY.format(
+        algorithm=names.ECDH_ES, salt="{salt}", originator=_CURVE_KEY, recipient=BY_SKI, wrapped="{wrapped}"
+    ),
+    salt=BASE64,
+    curve=rb"[0-9.]{3,40}",
+    point=BASE64,
+    ski=BASE64,
+    wrapped=BASE64,
 )

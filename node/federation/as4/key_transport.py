@@ -5,6 +5,7 @@ Source: eDelivery AS4 1.15 section 1.4.2.6; XML Encryption 1.1 section 5.5; RFC 
 
 from __future__ import annotations
 
+import binascii
 from dataclasses import dataclass, replace
 from functools import lru_cache
 
@@ -19,6 +20,7 @@ from node.federation.as4 import names
 from node.federation.as4.canonical import b64
 from node.federation.as4.errors import BadSignature, FailedDecryption, PolicyBroken
 from node.federation.as4.model import CONTENT_KEY_BYTES, Decrypter, Random
+from node.federation.as4.own_form import BASE64, BY_SKI, OwnKey, compiled, decoded
 from node.federation.as4.reading import algorithm, binary, fields, need, only_child
 
 MIN_KEY_BITS = 2048
@@ -88,6 +90,16 @@ class RsaSuite:
             recipient=need(found, names.DS, "KeyInfo"), wrapped=binary(value), digest=digest, mgf_digest=mgf_digest
         )
 
+    def read_own_key(self, written: bytes) -> OwnKey | None:
+        match = _OWN.fullmatch(written)
+        if match is None:
+            return None
+        try:
+            sealed, ski = decoded(match["wrapped"]), decoded(match["ski"])
+        except binascii.Error:
+            return None
+        return OwnKey(TransportedKey(recipient=None, wrapped=sealed, digest="sha256", mgf_digest="sha256"), ski)
+
     def _read_method(self, method: etree._Element) -> tuple[str, str]:
         """The two hash functions of OAEP. Parameters left out mean SHA-1 (XML Encryption 1.1), which is not agreed."""
         found = fields(method)
@@ -116,7 +128,7 @@ class RsaSuite:
 class TransportedKey:
     """A content key encrypted with RSA-OAEP."""
 
-    recipient: etree._Element
+    recipient: etree._Element | None
     wrapped: bytes
     digest: str
     mgf_digest: str
@@ -147,3 +159,4 @@ _ENCRYPTED_KEY = (
     f'<ds:KeyInfo xmlns:ds="{names.DS}">{{recipient}}</ds:KeyInfo>'
     "<xenc:CipherData><xenc:CipherValue>{wrapped}</xenc:CipherValue></xenc:CipherData>"
 )
+_OWN = compiled(_ENCRYPTED_KEY.format(recipient=BY_SKI, wrapped="{wrapped}"), ski=BASE64, wrapped=BASE64)

@@ -18,10 +18,10 @@ from datetime import datetime
 from cryptography import x509
 from lxml import etree
 
-from node.federation.as4 import mime, names, reading
+from node.federation.as4 import mime, names, own_form, pieces, reading
 from node.federation.as4.building import write_timestamp
 from node.federation.as4.canonical import attribute, text
-from node.federation.as4.envelope import Envelope, parse_envelope, read_info
+from node.federation.as4.envelope import Envelope, parse_envelope, read_info, read_own_info
 from node.federation.as4.errors import (
     As4Error,
     BadEnvelope,
@@ -37,7 +37,6 @@ from node.federation.as4.signing import envelope, write_reference, write_timesta
 from node.federation.as4.verifying import read_reference, verify_envelope
 
 _SIGNAL_TYPE = f"{names.SOAP}; charset=UTF-8"
-_DECLARE_DS = f' xmlns:ds="{names.DS}"'
 _DUPLICATE = re.compile(r"duplicate", re.IGNORECASE)
 
 
@@ -86,14 +85,8 @@ def build_receipt(
     random: Random = os.urandom,
 ) -> Built:
     """The signed receipt for the message whose signature has `references`."""
-    parts = "".join(
-        f"<ebbp:MessagePartNRInformation>{write_reference(one, _DECLARE_DS)}</ebbp:MessagePartNRInformation>"
-        for one in references
-    )
-    receipt = (
-        f'<eb:Receipt><ebbp:NonRepudiationInformation xmlns:ebbp="{names.EBBP}">{parts}'
-        "</ebbp:NonRepudiationInformation></eb:Receipt>"
-    )
+    parts = "".join(pieces.RECEIPTED.format(reference=write_reference(one, pieces.DECLARE_DS)) for one in references)
+    receipt = f"{pieces.RECEIPT_OPEN}{parts}{pieces.RECEIPT_CLOSE}"
     return _signal(receipt, ref_to_message_id, message_id, at=at, form=form, signer=signer, random=random)
 
 
@@ -156,6 +149,9 @@ def read_signal(content_type: str, body: bytes, agreement: Agreement, *, at: dat
         NoSignal: empty, not an ebMS envelope, or a unit that is neither receipt nor error.
         InvalidReceipt: a receipt that is not signed as agreed, or is malformed.
     """
+    own = _own_receipt(content_type, body, agreement, at)
+    if own is not None:
+        return own
     found = _signal_envelope(content_type, body, agreement.limits)
     error = _first_failure(reading.all_children(found.unit, names.EB, "Error"))
     if error is not None:
@@ -169,6 +165,28 @@ def read_signal(content_type: str, body: bytes, agreement: Agreement, *, at: dat
         return _receipt(found, receipts[0], agreement, at)
     except (BadEnvelope, BadSignature, PolicyBroken) as fault:
         raise InvalidReceipt(f"a receipt that cannot be believed: {fault}") from fault
+
+
+def _own_receipt(content_type: str, body: bytes, agreement: Agreement, at: datetime) -> Receipt | None:
+    """A receipt in our own form, if it is one and nothing is wrong with it."""
+    try:
+        package = mime.unpack(content_type, body, agreement.limits)
+        own = own_form.read(package.soap) if len(package.soap) <= agreement.limits.soap else None
+        found = own_form.read_receipt(own.unit) if own else None
+        if own is None or found is None:
+            return None
+        fields, references = found
+        info = read_own_info(fields)
+        certificate, _ = verify_envelope(own, agreement, at=at)
+    except (BadEnvelope, BadSignature, BrokenMime, PolicyBroken, TooLarge):
+        return None
+    return Receipt(
+        message_id=info.message_id,
+        ref_to_message_id=info.ref_to_message_id,
+        timestamp=info.timestamp,
+        references=references,
+        certificate=certificate,
+    )
 
 
 def _signal_envelope(content_type: str, body: bytes, limits: Limits) -> Envelope:

@@ -10,14 +10,9 @@ from collections.abc import Sequence
 
 from cryptography import x509
 
-from node.federation.as4 import names, tokens
+from node.federation.as4 import names, pieces, tokens
 from node.federation.as4.canonical import attribute, b64, sha256
 from node.federation.as4.model import Reference, SignatureForm, Signer
-
-_MESSAGING_OPEN = f'<eb:Messaging xmlns:eb="{names.EB}" xmlns:env="{names.ENV}" xmlns:wsu="{names.WSU}" wsu:Id="MSG-'
-_BODY_OPEN = f'<env:Body xmlns:env="{names.ENV}" xmlns:wsu="{names.WSU}" wsu:Id="BODY-'
-_HEAD = f'<?xml version="1.0" encoding="UTF-8"?>\n<env:Envelope xmlns:env="{names.ENV}"><env:Header>'
-_SECURITY_OPEN = f'<wsse:Security xmlns:wsse="{names.WSSE}" xmlns:wsu="{names.WSU}" env:mustUnderstand="true">'
 
 
 def envelope(
@@ -28,8 +23,8 @@ def envelope(
     `security` is what precedes the signing token in the security header: receivers work in document order, so
     encrypted keys and data must come before the signature. `attached` are references to attachments.
     """
-    messaging = f'{_MESSAGING_OPEN}{token}" env:mustUnderstand="true">{unit}</eb:Messaging>'
-    body = f'{_BODY_OPEN}{token}"></env:Body>'
+    messaging = f'{pieces.MESSAGING_OPEN}{token}"{pieces.MESSAGING_REST}{unit}{pieces.MESSAGING_CLOSE}'
+    body = pieces.BODY.format(token=token)
     references = (
         Reference(uri=f"#MSG-{token}", digest=sha256(messaging.encode())),
         Reference(uri=f"#BODY-{token}", digest=sha256(body.encode())),
@@ -38,8 +33,8 @@ def envelope(
     named = tokens.write_named(_certificate(signer, form), form.reference, f"X509-{token}", form.issuers)
     signed = _signature(references, token, form, signer, named.reference)
     soap = (
-        f"{_HEAD}{messaging}{_SECURITY_OPEN}{security}{named.token}{signed}"
-        f"</wsse:Security></env:Header>{body}</env:Envelope>"
+        f"{pieces.HEAD}{messaging}{pieces.SECURITY_OPEN}{security}{named.token}{signed}"
+        f"{pieces.SECURITY_CLOSE}{body}{pieces.END}"
     )
     return soap.encode(), references
 
@@ -53,16 +48,12 @@ def _certificate(signer: Signer, form: SignatureForm) -> x509.Certificate:
 def _signature(
     references: Sequence[Reference], token: str, form: SignatureForm, signer: Signer, key_reference: str
 ) -> str:
-    info = (
-        f'<ds:SignedInfo xmlns:ds="{names.DS}">'
-        f'<ds:CanonicalizationMethod Algorithm="{names.EXC_C14N}"></ds:CanonicalizationMethod>'
-        f'<ds:SignatureMethod Algorithm="{form.suite.signature_algorithm}"></ds:SignatureMethod>'
-        f"{''.join(map(write_reference, references))}</ds:SignedInfo>"
-    )
+    opening = pieces.SIGNED_INFO_OPEN.format(algorithm=form.suite.signature_algorithm)
+    info = f"{opening}{''.join(map(write_reference, references))}{pieces.SIGNED_INFO_CLOSE}"
     return (
-        f'<ds:Signature xmlns:ds="{names.DS}" Id="SIG-{token}">{info}'
-        f"<ds:SignatureValue>{b64(signer.sign(info.encode()))}</ds:SignatureValue>"
-        f"<ds:KeyInfo>{key_reference}</ds:KeyInfo></ds:Signature>"
+        f"{pieces.SIGNATURE_OPEN.format(token=token)}{info}"
+        f"{pieces.VALUE_OPEN}{b64(signer.sign(info.encode()))}{pieces.VALUE_CLOSE}"
+        f"{pieces.KEY_INFO.format(reference=key_reference)}"
     )
 
 
@@ -74,11 +65,13 @@ def write_reference(reference: Reference, declare: str = "") -> str:
         if reference.prefixes
         else ""
     )
-    return (
-        f'<ds:Reference{declare} URI="{attribute(reference.uri)}"><ds:Transforms>'
-        f'<ds:Transform Algorithm="{reference.transform}">{inclusive}</ds:Transform></ds:Transforms>'
-        f'<ds:DigestMethod Algorithm="{reference.digest_method}"></ds:DigestMethod>'
-        f"<ds:DigestValue>{b64(reference.digest)}</ds:DigestValue></ds:Reference>"
+    return pieces.REFERENCE.format(
+        declare=declare,
+        uri=attribute(reference.uri),
+        transform=reference.transform,
+        inclusive=inclusive,
+        method=reference.digest_method,
+        digest=b64(reference.digest),
     )
 
 

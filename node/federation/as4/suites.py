@@ -21,22 +21,11 @@ from lxml import etree
 
 from node.federation.as4.key_agreement import COMMON, CURVES
 from node.federation.as4.key_transport import RSA
-from node.federation.as4.model import Decrypter, Random
+from node.federation.as4.model import Random
+from node.federation.as4.own_form import OwnKey
+from node.federation.as4.wrapped import WrappedKey
 
 __all__ = ["COMMON", "CURVES", "RSA", "SUITES", "Suite", "WrappedKey"]
-
-
-class WrappedKey(Protocol):
-    """A content key as a message carries it."""
-
-    @property
-    def recipient(self) -> etree._Element:
-        """The element that names the recipient's certificate."""
-        ...
-
-    def unwrap(self, key: Decrypter) -> bytes:
-        """The content key, 16 bytes. Raises FailedDecryption."""
-        ...
 
 
 class Suite(Protocol):
@@ -71,6 +60,10 @@ class Suite(Protocol):
 
     def read_key(self, encrypted_key: etree._Element) -> WrappedKey:
         """The wrapped content key. Raises PolicyBroken if algorithms are not those of the suite, or BadEnvelope."""
+        ...
+
+    def read_own_key(self, written: bytes) -> OwnKey | None:
+        """The wrapped content key as `wrap` writes it for a subject key identifier; None if it is written otherwise."""
         ...
 
 

@@ -18,7 +18,7 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.serialization import Encoding
 from lxml import etree
 
-from node.federation.as4 import names, reading
+from node.federation.as4 import names, pieces, reading
 from node.federation.as4.canonical import b64, text
 from node.federation.as4.errors import BadEnvelope
 from node.federation.as4.model import KeyReference
@@ -192,18 +192,13 @@ def write_named(
 
 def _token(content: str, kind: str, identifier: str) -> Named:
     return Named(
-        f'<wsse:BinarySecurityToken EncodingType="{names.BASE64_BINARY}" ValueType="{kind}"'
-        f' wsu:Id="{identifier}">{content}</wsse:BinarySecurityToken>',
-        f'<wsse:SecurityTokenReference><wsse:Reference URI="#{identifier}" ValueType="{kind}"/>'
-        "</wsse:SecurityTokenReference>",
+        f"{pieces.TOKEN_OPEN.format(kind=kind, identifier=identifier)}{content}{pieces.TOKEN_CLOSE}",
+        pieces.TOKEN_REFERENCE.format(kind=kind, identifier=identifier),
     )
 
 
 def _identifier(kind: str, value: bytes) -> str:
-    return (
-        f'<wsse:SecurityTokenReference><wsse:KeyIdentifier EncodingType="{names.BASE64_BINARY}"'
-        f' ValueType="{kind}">{b64(value)}</wsse:KeyIdentifier></wsse:SecurityTokenReference>'
-    )
+    return pieces.IDENTIFIER.format(kind=kind, value=b64(value))
 
 
 @lru_cache(maxsize=256)

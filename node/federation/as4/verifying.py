@@ -18,9 +18,10 @@ from lxml import etree
 
 from node.federation.as4 import mime, names, reading, tokens
 from node.federation.as4.canonical import canonical, sha256
-from node.federation.as4.envelope import Envelope, Header
+from node.federation.as4.envelope import Envelope, Header, parse_envelope
 from node.federation.as4.errors import As4Error, BadEnvelope, BadSignature, NotAgreed, NotOurParty, PolicyBroken
 from node.federation.as4.model import FOUR_CORNERS, Agreement, Reference
+from node.federation.as4.own_form import OwnEnvelope
 
 _MAX_PREFIXES = 20
 _SECURITY_CHILDREN = {
@@ -112,9 +113,15 @@ def verify(package: mime.Package, header: Header, agreement: Agreement, *, at: d
 
 
 def verify_envelope(
-    envelope: Envelope, agreement: Agreement, *, at: datetime
+    envelope: Envelope | OwnEnvelope, agreement: Agreement, *, at: datetime
 ) -> tuple[x509.Certificate, tuple[Reference, ...]]:
     """The certificate that signed Messaging and Body, and the signature's references. Raises as `verify`."""
+    if isinstance(envelope, OwnEnvelope):
+        signer = envelope.named(agreement.their_signing)
+        if signer is not None and signer.not_valid_before_utc <= at <= signer.not_valid_after_utc:
+            agreement.suite.verify(signer, envelope.algorithm, envelope.signature, envelope.info)
+            return signer, envelope.references
+        envelope = parse_envelope(envelope.soap, agreement.limits)
     signature = reading.fields(_signature(envelope))
     info = reading.need(signature, names.DS, "SignedInfo")
     method = reading.only_child(info, names.DS, "SignatureMethod")
