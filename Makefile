@@ -8,7 +8,7 @@ SECONDS ?= 60
 RUN := $(BIN)/imi-node
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-all lint bench fuzz fuzz-one lock clean
+.PHONY: help demo test test-all interop lint bench bench-peers fuzz fuzz-one lock clean
 
 help: ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
@@ -37,8 +37,11 @@ demo: $(VENV)/.runtime ## run a federation on this machine (ONCE=1: play the sce
 test: $(VENV)/.dev ## tests with real nodes, databases and TLS (under 12 minutes)
 	@$(BIN)/python -m pytest -m "not browser and not long" $(ARGS)
 
-test-all: $(VENV)/.dev ## what `make test` leaves out: browser, laws at length, kills, a whole demo
+test-all: $(VENV)/.dev ## what `make test` leaves out: browser, laws at length, kills, a whole demo, other implementations
 	@$(BIN)/python -m pytest -m "browser or long" $(ARGS)
+
+interop: $(VENV)/.dev ## tests with phase4, another implementation, as the peer (needs java and mvn)
+	@$(BIN)/python -m pytest -m interop $(ARGS)
 
 lint: $(VENV)/.dev ## ruff, mypy strict, import-linter
 	@$(BIN)/ruff check .

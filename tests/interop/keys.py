@@ -1,0 +1,123 @@
+"""Keys of two parties: as objects for our side, as files for phase4.
+
+Every key is made for the run and protects nothing after it. Each party has an authority of its own, which issues its
+three certificates: message signature, message encryption, TLS.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import ipaddress
+import subprocess
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from cryptography import x509
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.x509.oid import NameOID
+
+PASSWORD = "interop"
+EDDSA = "as4-2.0-ed25519-x25519"
+
+
+def message_keys(suite: str) -> tuple[Any, Any]:
+    """Fresh signing and encryption keys of the kinds `suite` needs."""
+    kinds = {EDDSA: (Ed25519PrivateKey.generate, X25519PrivateKey.generate)}
+    sign, encrypt = kinds[suite]
+    return sign(), encrypt()
+
+
+@dataclass(frozen=True)
+class SigningKey:
+    """as4.Signer."""
+
+    key: Any
+    certificate: x509.Certificate
+
+    def sign(self, data: bytes) -> bytes:
+        return self.key.sign(data)
+
+
+@dataclass(frozen=True)
+class DecryptionKey:
+    """as4.Decrypter."""
+
+    key: Any
+    certificate: x509.Certificate
+
+    def exchange(self, peer_public: Any) -> bytes:
+        return self.key.exchange(peer_public)
+
+
+class Identity:
+    """One party: its authority, its keys with their certificates, and all of it as files in `folder`.
+
+    Files: `authority.pem`; `sign`, `encrypt` and `tls`, each as `.pem` (certificate), `.key` and `.p12` (PASSWORD).
+    """
+
+    def __init__(self, node: str, suite: str, folder: Path) -> None:
+        self.node, self.folder = node, folder
+        folder.mkdir(parents=True)
+        self._authority_key = ec.generate_private_key(ec.SECP256R1())
+        self._authority = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, f"Authority of {node}")])
+        self._write("authority.pem", self._issue(self._authority, self._authority_key.public_key(), authority=True))
+        sign, encrypt = message_keys(suite)
+        self.signer = SigningKey(sign, self._certify("sign", sign))
+        self.decrypter = DecryptionKey(encrypt, self._certify("encrypt", encrypt))
+        self._certify("tls", ec.generate_private_key(ec.SECP256R1()))
+
+    def _certify(self, use: str, key: Any) -> x509.Certificate:
+        subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, f"{self.node} {use}")])
+        certificate = self._issue(subject, key.public_key(), tls=use == "tls")
+        self._write(f"{use}.pem", certificate)
+        (self.folder / f"{use}.key").write_bytes(
+            key.private_bytes(
+                serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+            )
+        )
+        # by the program: the library does not write X25519 keys in PKCS#12
+        command = ["openssl", "pkcs12", "-export", "-inkey", f"{use}.key", "-in", f"{use}.pem", "-name", "key"]
+        target = ["-out", f"{use}.p12", "-passout", f"pass:{PASSWORD}"]
+        subprocess.run([*command, *target], cwd=self.folder, check=True, capture_output=True, timeout=30)
+        return certificate
+
+    def _issue(
+        self, subject: x509.Name, public_key: Any, *, authority: bool = False, tls: bool = False
+    ) -> x509.Certificate:
+        now = dt.datetime.now(dt.UTC)
+        builder = (
+            x509.CertificateBuilder()
+            .subject_name(subject)
+            .issuer_name(self._authority)
+            .public_key(public_key)
+            .serial_number(x509.random_serial_number())
+            .not_valid_before(now - dt.timedelta(hours=1))
+            .not_valid_after(now + dt.timedelta(days=2))
+            .add_extension(x509.BasicConstraints(ca=authority, path_length=None), critical=True)
+            .add_extension(x509.SubjectKeyIdentifier.from_public_key(public_key), critical=False)
+            .add_extension(
+                x509.AuthorityKeyIdentifier.from_issuer_public_key(self._authority_key.public_key()), critical=False
+            )
+        )
+        if authority:
+            builder = builder.add_extension(_usage(key_cert_sign=True, crl_sign=True), critical=True)
+        if tls:
+            local = x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address("127.0.0.1"))])
+            builder = builder.add_extension(local, critical=False)
+        return builder.sign(self._authority_key, SHA256())
+
+    def _write(self, name: str, certificate: x509.Certificate) -> None:
+        (self.folder / name).write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
+
+
+def _usage(**uses: bool) -> x509.KeyUsage:
+    names = (
+        "digital_signature", "content_commitment", "key_encipherment", "data_encipherment", "key_agreement",
+        "key_cert_sign", "crl_sign", "encipher_only", "decipher_only",
+    )  # fmt: skip
+    return x509.KeyUsage(**(dict.fromkeys(names, False) | uses))
