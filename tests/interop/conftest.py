@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from node.federation import as4
 from tests.conftest import component_missing
 
 from .keys import Identity
@@ -18,7 +19,6 @@ from .phase4 import Phase4, Receiver
 
 PROJECT = Path(__file__).parent / "phase4"
 BUILD_SECONDS = 600  # the first time, Maven fetches what it needs
-SUITES = ("as4-2.0-ed25519-x25519",)
 
 
 @pytest.fixture(scope="session")
@@ -43,19 +43,18 @@ class Peers:
     phase4: Phase4
     austria: Identity
     slovenia: Identity
-    suite: str
+    suite: as4.Suite
 
     def ours(self, **changes: object) -> OurSide:
         return OurSide(self.suite, self.austria, self.slovenia, **changes)
 
 
-@pytest.fixture(scope="module", params=SUITES)
+@pytest.fixture(scope="module", params=as4.SUITES)
 def peers(request: pytest.FixtureRequest, classpath: Path, tmp_path_factory: pytest.TempPathFactory) -> Peers:
-    folder = tmp_path_factory.mktemp("interop")
-    austria = Identity("AT", request.param, folder / "AT")
-    slovenia = Identity("SI", request.param, folder / "SI")
-    phase4 = Phase4(classpath, request.param, us=slovenia, peer=austria, folder=folder / "phase4")
-    return Peers(phase4, austria, slovenia, request.param)
+    folder, suite = tmp_path_factory.mktemp("interop"), as4.SUITES[request.param]
+    austria, slovenia = (Identity(node, suite, folder / node) for node in ("AT", "SI"))
+    phase4 = Phase4(classpath, suite, us=slovenia, peer=austria, folder=folder / "phase4")
+    return Peers(phase4, austria, slovenia, suite)
 
 
 @pytest.fixture(scope="module")

@@ -9,49 +9,34 @@ from __future__ import annotations
 import datetime as dt
 import ipaddress
 import subprocess
-from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from cryptography import x509
 from cryptography.hazmat.primitives import serialization
-from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.x509.oid import NameOID
 
+from node.federation import as4
+from pki.signer import FileDecrypter, FileMessageSigner, FileSigner
+
 PASSWORD = "interop"
-EDDSA = "as4-2.0-ed25519-x25519"
 
 
-def message_keys(suite: str) -> tuple[Any, Any]:
+def message_keys(suite: as4.Suite) -> tuple[Any, Any]:
     """Fresh signing and encryption keys of the kinds `suite` needs."""
-    kinds = {EDDSA: (Ed25519PrivateKey.generate, X25519PrivateKey.generate)}
-    sign, encrypt = kinds[suite]
+    curve, rsa_3072 = partial(ec.generate_private_key, ec.SECP256R1()), partial(rsa.generate_private_key, 65537, 3072)
+    kinds = {
+        as4.COMMON.name: (Ed25519PrivateKey.generate, X25519PrivateKey.generate),
+        as4.CURVES.name: (curve, curve),
+        as4.RSA.name: (rsa_3072, rsa_3072),
+    }
+    sign, encrypt = kinds[suite.name]
     return sign(), encrypt()
-
-
-@dataclass(frozen=True)
-class SigningKey:
-    """as4.Signer."""
-
-    key: Any
-    certificate: x509.Certificate
-
-    def sign(self, data: bytes) -> bytes:
-        return self.key.sign(data)
-
-
-@dataclass(frozen=True)
-class DecryptionKey:
-    """as4.Decrypter."""
-
-    key: Any
-    certificate: x509.Certificate
-
-    def exchange(self, peer_public: Any) -> bytes:
-        return self.key.exchange(peer_public)
 
 
 class Identity:
@@ -60,15 +45,16 @@ class Identity:
     Files: `authority.pem`; `sign`, `encrypt` and `tls`, each as `.pem` (certificate), `.key` and `.p12` (PASSWORD).
     """
 
-    def __init__(self, node: str, suite: str, folder: Path) -> None:
+    def __init__(self, node: str, suite: as4.Suite, folder: Path) -> None:
         self.node, self.folder = node, folder
         folder.mkdir(parents=True)
         self._authority_key = ec.generate_private_key(ec.SECP256R1())
         self._authority = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, f"Authority of {node}")])
         self._write("authority.pem", self._issue(self._authority, self._authority_key.public_key(), authority=True))
         sign, encrypt = message_keys(suite)
-        self.signer = SigningKey(sign, self._certify("sign", sign))
-        self.decrypter = DecryptionKey(encrypt, self._certify("encrypt", encrypt))
+        signer = FileSigner if isinstance(sign, Ed25519PrivateKey) else FileMessageSigner
+        self.signer = signer(sign, self._certify("sign", sign))
+        self.decrypter = FileDecrypter(encrypt, self._certify("encrypt", encrypt))
         self._certify("tls", ec.generate_private_key(ec.SECP256R1()))
 
     def _certify(self, use: str, key: Any) -> x509.Certificate:

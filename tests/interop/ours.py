@@ -14,7 +14,7 @@ from aiohttp import web
 
 from node.federation import as4
 
-from .keys import DecryptionKey, Identity
+from .keys import Identity
 
 PATIENCE = aiohttp.ClientTimeout(total=60)
 
@@ -31,11 +31,11 @@ class Answer:
 class OurSide:
     """Receives messages and answers with receipts; sends messages and reads what is answered."""
 
-    suite: str
+    suite: as4.Suite
     us: Identity
     peer: Identity
     changes: dict[str, object] = field(default_factory=dict)  # of the agreement, for a test
-    decrypters: Sequence[DecryptionKey] = ()
+    decrypters: Sequence[as4.Decrypter] = ()
     received: list[as4.UserMessage] = field(default_factory=list)
     refused: list[as4.As4Error] = field(default_factory=list)
     requests: list[tuple[str, bytes]] = field(default_factory=list)
@@ -48,8 +48,8 @@ class OurSide:
         agreed = as4.Agreement(
             our_party=as4.party_of(self.us.node),
             their_party=as4.party_of(self.peer.node),
-            suite=as4.SUITES[self.suite],
-            actions=frozenset({"events"}),
+            suite=self.suite,
+            services=(as4.Service(name=as4.SERVICE, actions=frozenset({"events"})),),
             their_signing=(self.peer.signer.certificate,),
         )
         return replace(agreed, **self.changes)
@@ -108,11 +108,8 @@ class OurSide:
 
     def _signal(self) -> dict[str, object]:
         return {
-            "message_id": new_id(),
-            "at": now(),
-            "suite": as4.SUITES[self.suite],
-            "signer": self.us.signer,
-        }
+            "message_id": new_id(), "at": now(), "form": self.agreement.signature_form, "signer": self.us.signer,
+        }  # fmt: skip
 
     def message(self, *parts: as4.Part, **changes: object) -> as4.UserMessage:
         message = as4.UserMessage(

@@ -41,7 +41,7 @@ class Phase4:
     """One phase4 access point: `us` is its identity, `peer` the one it speaks with."""
 
     classpath: Path
-    suite: str
+    suite: as4.Suite
     us: Identity
     peer: Identity
     folder: Path
@@ -103,7 +103,7 @@ class Phase4:
 
     def _command(self, command: str, settings: Mapping[str, object]) -> list[str]:
         self.folder.mkdir(parents=True, exist_ok=True)
-        values: dict[str, object] = {"suite": self.suite, "password": PASSWORD}
+        values: dict[str, object] = {"suite": self.suite.name, "password": PASSWORD}
         values |= {f"{name}.store": self.us.folder / file for name, file in _STORES.items()}
         values |= dict.fromkeys(("sign.trust", "tls.trust"), self.peer.folder / "authority.pem")
         file = self.folder / f"{command}-{time.monotonic_ns()}.properties"
