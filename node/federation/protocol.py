@@ -92,7 +92,7 @@ def judge_answer(
         except as4.InvalidReceipt as error:
             return Again(reason=f"{error.ebms.code}: {error}")
         return Received(receipt=signal)
-    said = f"{signal.code} {signal.short_description}: {signal.description}".strip()
+    said = f"{signal.code} {signal.short_description}: {signal.description} {signal.detail}".strip()
     if not signal.authenticated:
         return Again(reason=f"unsigned error, not believed: {said}")
     if signal.says_duplicate:

@@ -63,11 +63,12 @@ class ErrorSignal:
     short_description: str
     description: str
     authenticated: bool
+    detail: str = ""  # phase4 says here what happened; its description is the code's own sentence
 
     @property
     def says_duplicate(self) -> bool:
         """Whether the peer says it had the message before: EBMS:4001, or words to that effect (phase4)."""
-        said = f"{self.short_description} {self.description}"
+        said = f"{self.short_description} {self.description} {self.detail}"
         return self.code == "EBMS:4001" or (self.code == "EBMS:0004" and _DUPLICATE.search(said) is not None)
 
 
@@ -224,7 +225,6 @@ def _error_signal(found: Envelope, error: etree._Element, agreement: Agreement, 
         message_id, ref_to_message_id, timestamp = read_info(found.unit)
     except BadEnvelope as fault:
         raise NoSignal(f"a malformed error signal: {fault}") from fault
-    description = error.find(f"{{{names.EB}}}Description")
     return ErrorSignal(
         message_id=message_id,
         ref_to_message_id=ref_to_message_id or error.get("refToMessageInError"),
@@ -232,7 +232,8 @@ def _error_signal(found: Envelope, error: etree._Element, agreement: Agreement, 
         code=error.get("errorCode", "")[:20],
         severity=error.get("severity", "")[:20],
         short_description=error.get("shortDescription", "")[:200],
-        description=(description.text or "" if description is not None else "")[:500],
+        description=(error.findtext(f"{{{names.EB}}}Description") or "")[:500],
+        detail=(error.findtext(f"{{{names.EB}}}ErrorDetail") or "")[:500],
         authenticated=_is_authentic(found, agreement, at),
     )
 

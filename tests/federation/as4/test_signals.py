@@ -202,6 +202,8 @@ def test_what_peers_say_of_duplicates_is_understood(pair):
     assert not signal.says_duplicate
     assert replace(signal, code="EBMS:4001").says_duplicate
     assert replace(signal, description="already handled (this is a Duplicate)").says_duplicate
+    detail = b"<eb:ErrorDetail>already handled (this is a duplicate)</eb:ErrorDetail></eb:Error>"
+    assert read(pair, error_for(pair, as4.As4Error).body.replace(b"</eb:Error>", detail)).says_duplicate
     assert not replace(signal, code="EBMS:0001", description="duplicate").says_duplicate
 
 
