@@ -191,9 +191,11 @@ def write_named(
 
 
 def _token(content: str, kind: str, identifier: str) -> Named:
+    # Basic Security Profile 1.1, R5215: the reference to a path says that it is one; WSS4J insists.
+    says = f' xmlns:wsse11="{names.WSSE11}" wsse11:TokenType="{kind}"' if kind == names.X509_PKI_PATH else ""
     return Named(
         f"{pieces.TOKEN_OPEN.format(kind=kind, identifier=identifier)}{content}{pieces.TOKEN_CLOSE}",
-        pieces.TOKEN_REFERENCE.format(kind=kind, identifier=identifier),
+        pieces.TOKEN_REFERENCE.format(kind=kind, identifier=identifier, says=says),
     )
 
 
