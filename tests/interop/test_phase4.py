@@ -15,6 +15,7 @@ from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 from cryptography.hazmat.primitives.keywrap import aes_key_unwrap, aes_key_wrap
 
 from node.federation import as4
+from node.federation.as4 import mime
 
 from .keys import Identity
 
@@ -122,6 +123,20 @@ async def test_phase4_refuses_a_signature_of_a_stranger(peers, receiver, tmp_pat
     assert (await ours.post(receiver.url, built)).signal.code == "EBMS:0102"
 
 
+@pytest.mark.parametrize("leave_out", ["Signature", "Encrypted(?:Key|Data)"])
+async def test_our_phase4_takes_nothing_unsigned_or_unencrypted(peers, receiver, leave_out):
+    """A rule of the consumer there: phase4 alone takes both, so that its receipt says nothing of policy."""
+    ours = peers.ours()
+    part = replace(JSON, compressed=False, content_id="part-1@ours.example")
+    message = ours.message(part)
+    soap = re.sub(rb"<(\w+:%s)[ >].*</\1>" % leave_out.encode(), b"", ours.build(message).soap)
+    content_type, body = mime.pack(soap, [(part.content_id, part.content)], token="token", domain="ours.example")
+    entity = as4.Built(content_type=content_type, body=body, soap=soap, references=())
+    refused = (await ours.post(receiver.url, entity)).signal
+    assert (refused.code, refused.severity) == ("EBMS:0103", "failure")
+    assert receiver.received(message.message_id) == []
+
+
 async def test_phase4_ends_the_handshake_with_who_has_no_certificate_it_trusts(peers, receiver, tmp_path):
     stranger = replace(peers, austria=Identity("AT", peers.suite, tmp_path / "stranger")).ours()
     with pytest.raises(aiohttp.ClientError):
@@ -226,13 +241,11 @@ def under(key, built, recipient):
     return replace(built, body=body.replace(found[1], base64.b64encode(public)))
 
 
-@pytest.fixture
-def x25519(peers):
-    if peers.suite is not as4.COMMON:
-        pytest.skip("a matter of X25519")
+X25519 = pytest.mark.parametrize("peers", [as4.COMMON.name], indirect=True)
 
 
-async def test_phase4_never_takes_a_key_that_looks_like_a_dsa_key(x25519, peers, receiver):
+@X25519
+async def test_phase4_never_takes_a_key_that_looks_like_a_dsa_key(peers, receiver):
     ours = peers.ours()
     built = ours.build(ours.message(JSON))
     harmless, trapped = under(X25519PrivateKey.generate(), built, peers.slovenia), under(trap(), built, peers.slovenia)
@@ -240,7 +253,8 @@ async def test_phase4_never_takes_a_key_that_looks_like_a_dsa_key(x25519, peers,
     assert isinstance((await ours.post(receiver.url, harmless)).signal, as4.Receipt)  # the surgery was sound
 
 
-async def test_we_never_draw_such_a_key_but_take_it(x25519, peers, receiver, tmp_path):
+@X25519
+async def test_we_never_draw_such_a_key_but_take_it(peers, receiver):
     drawn = iter([trap().private_bytes_raw()])
 
     def random(size):

@@ -36,8 +36,8 @@ import org.eclipse.jetty.util.thread.QueuedThreadPool;
 /**
  * phase4's servlet in Jetty: TLS 1.3 with a client certificate, on 127.0.0.1.
  *
- * <p>Settings besides the common ones: {@code port} (0: any free one), {@code folder} of the {@link Inbox},
- * {@code store} (false: nothing is written), {@code failing}. Prints {@code ready PORT}. For a line {@code usage} on
+ * <p>Settings besides the common ones: {@code port} (0: any free one), {@code path} (/as4), {@code folder} of
+ * the {@link Inbox}, {@code store} (false: nothing is written), {@code failing}. Prints {@code ready PORT}. For a line {@code usage} on
  * standard input it prints {@code usage CPU-SECONDS COMPILING-SECONDS MESSAGES}; it ends with its standard input.
  */
 final class Receiver {
@@ -58,7 +58,7 @@ final class Receiver {
         server.addConnector(connector);
         final ServletContextHandler context = new ServletContextHandler("/");
         WebScopeManager.onGlobalBegin(context.getServletContext()); // phase4's managers live in it
-        context.addServlet(new ServletHolder(new Servlet()), "/as4");
+        context.addServlet(new ServletHolder(new Servlet()), settings.get("path", "/as4"));
         server.setHandler(context);
         server.start();
         AS4ServerInitializer.initAS4Server();
