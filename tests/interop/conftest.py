@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
-import subprocess
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,25 +13,18 @@ from tests.conftest import component_missing
 
 from .keys import Identity
 from .ours import OurSide
-from .phase4 import Phase4, Receiver
+from .phase4 import Missing, Phase4, Receiver, build
 
-PROJECT = Path(__file__).parent / "phase4"
-BUILD_SECONDS = 600  # the first time, Maven fetches what it needs
 
 
 @pytest.fixture(scope="session")
 def classpath() -> Path:
-    """The folder of phase4 and what it needs, compiled."""
-    for program in ("java", "mvn"):
-        if shutil.which(program) is None:
-            component_missing(f"{program} is not installed: no phase4")
-    target = Path(__file__).parents[2] / "build" / "interop"
-    command = ["mvn", "-q", "-B", "-f", str(PROJECT), f"-DbuildDirectory={target}", "package"]
-    built = subprocess.run(command, capture_output=True, text=True, timeout=BUILD_SECONDS, check=False)
-    if "Could not transfer" in built.stdout:
-        component_missing("Maven cannot fetch phase4")
-    assert built.returncode == 0, built.stdout
-    return target
+    """phase4, compiled."""
+    try:
+        return build()
+    except Missing as missing:
+        component_missing(str(missing))
+        raise
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import datetime as dt
 import ipaddress
 import subprocess
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -66,10 +67,7 @@ class Identity:
                 serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
             )
         )
-        # by the program: the library does not write X25519 keys in PKCS#12
-        command = ["openssl", "pkcs12", "-export", "-inkey", f"{use}.key", "-in", f"{use}.pem", "-name", "key"]
-        target = ["-out", f"{use}.p12", "-passout", f"pass:{PASSWORD}"]
-        subprocess.run([*command, *target], cwd=self.folder, check=True, capture_output=True, timeout=30)
+        _store(self.folder / use, key=self.folder / f"{use}.key")
         return certificate
 
     def _issue(
@@ -99,6 +97,31 @@ class Identity:
 
     def _write(self, name: str, certificate: x509.Certificate) -> None:
         (self.folder / name).write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
+
+
+@dataclass(frozen=True)
+class ListedNode:
+    """A node of a trust list as the files phase4 reads: for a phase4 in the node's place, or as the node's peer."""
+
+    node: str
+    folder: Path
+
+    @classmethod
+    def write(cls, node: str, keys: Path, authority: bytes, folder: Path) -> ListedNode:
+        """From the node's own folder of keys and the certificate of its State's authority."""
+        folder.mkdir(parents=True)
+        (folder / "authority.pem").write_bytes(authority)
+        for use in ("sign", "encrypt", "tls"):
+            (folder / f"{use}.pem").write_bytes((keys / f"{use}.crt").read_bytes())
+            _store(folder / use, key=keys / f"{use}.key")
+        return cls(node, folder)
+
+
+def _store(path: Path, *, key: Path) -> None:
+    """`path`.p12 of `path`.pem and its key: by the program, as the library writes no X25519 key in PKCS#12."""
+    command = ["openssl", "pkcs12", "-export", "-inkey", str(key), "-in", f"{path}.pem", "-name", "key"]
+    target = ["-out", f"{path}.p12", "-passout", f"pass:{PASSWORD}"]
+    subprocess.run([*command, *target], check=True, capture_output=True, timeout=30)
 
 
 def _usage(**uses: bool) -> x509.KeyUsage:

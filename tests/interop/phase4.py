@@ -9,6 +9,7 @@ import asyncio
 import json
 import os
 import queue
+import shutil
 import subprocess
 import threading
 import time
@@ -16,16 +17,47 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from node.federation import as4
 from node.federation.as4 import names
 
-from .keys import PASSWORD, Identity
+from .keys import PASSWORD
 
+PROJECT = Path(__file__).parent / "phase4"
+TARGET = Path(__file__).parents[2] / "build" / "interop"
+BUILD_SECONDS = 600  # the first time, Maven fetches what it needs
 START_SECONDS = 60
 SEND_SECONDS = 90
 QUICK = ("-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC", "-Xmx1g")  # for tests; a measurement wants the full compiler
+
+
+class Missing(Exception):
+    """Something outside this repository that phase4 needs is not there."""
+
+
+def build() -> Path:
+    """Compile phase4's access point; the folder it and its libraries are in.
+
+    Raises:
+        Missing: no Java, no Maven, or Maven cannot fetch the libraries.
+    """
+    for program in ("java", "javac", "mvn"):
+        if shutil.which(program) is None:
+            raise Missing(f"{program} is not installed: no phase4")
+    command = ["mvn", "-q", "-B", "-f", str(PROJECT), f"-DbuildDirectory={TARGET}", "package"]
+    built = subprocess.run(command, capture_output=True, text=True, timeout=BUILD_SECONDS, check=False)
+    if "Could not transfer" in built.stdout:
+        raise Missing("Maven cannot fetch phase4")
+    assert built.returncode == 0, built.stdout
+    return TARGET
+
+
+class Party(Protocol):
+    """A party as its files: see `keys.Identity`."""
+
+    node: str
+    folder: Path
 
 
 @dataclass(frozen=True)
@@ -42,8 +74,8 @@ class Phase4:
 
     classpath: Path
     suite: as4.Suite
-    us: Identity
-    peer: Identity
+    us: Party
+    peer: Party
     folder: Path
     options: tuple[str, ...] = QUICK
 

@@ -27,6 +27,7 @@ import java.util.concurrent.Callable;
 import java.util.concurrent.ExecutorService;
 import java.util.concurrent.Executors;
 import java.util.concurrent.Future;
+import java.util.concurrent.TimeUnit;
 import java.util.concurrent.atomic.AtomicInteger;
 import java.util.function.BooleanSupplier;
 import org.apache.hc.client5.http.classic.methods.HttpPost;
@@ -107,7 +108,7 @@ final class Sender {
     }
 
     private void measure(final CloseableHttpClient http, final int warm, final int count) throws Exception {
-        final double until = Usage.now().wall() + warm;
+        final long until = System.nanoTime() + TimeUnit.SECONDS.toNanos(warm);
         final AtomicInteger failures = new AtomicInteger();
         final Callable<Void> once = () -> {
             if (!exchange(http, false)) {
@@ -115,7 +116,7 @@ final class Sender {
             }
             return null;
         };
-        inFlight(() -> Usage.now().wall() < until, once);
+        inFlight(() -> System.nanoTime() < until, once);
         System.out.println("measuring");
         final AtomicInteger left = new AtomicInteger(count);
         final Usage began = Usage.now();
