@@ -58,6 +58,8 @@ fuzz: $(VENV)/.fuzz ## fuzz what reads bytes from peers (SECONDS=60 for each tar
 fuzz-one: $(VENV)/.dev ## run one input through one target (TARGET=mime FILE=path)
 	@test -n "$(TARGET)" -a -f "$(FILE)" || { echo "Name both: make fuzz-one TARGET=mime FILE=build/fuzz/findings/mime-crash-..."; exit 2; }
 	@$(BIN)/python -m tests.fuzz --replay "$(FILE)" $(TARGET)
+bench-peers: $(VENV)/.dev ## measure beside phase4 (needs java and mvn; a quarter of an hour)
+	@$(BIN)/python -m bench peers
 
 lock: $(VENV)/.dev ## renew the locks (hashes, no addresses)
 	@requirements/renew $(BIN)/uv

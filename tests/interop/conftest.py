@@ -16,7 +16,6 @@ from .ours import OurSide
 from .phase4 import Missing, Phase4, Receiver, build
 
 
-
 @pytest.fixture(scope="session")
 def classpath() -> Path:
     """phase4, compiled."""

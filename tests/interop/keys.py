@@ -23,6 +23,7 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.x509.oid import NameOID
 
 from node.federation import as4
+from pki.authority import StateAuthority, pem
 from pki.signer import FileDecrypter, FileMessageSigner, FileSigner
 
 PASSWORD = "interop"
@@ -107,14 +108,15 @@ class ListedNode:
     folder: Path
 
     @classmethod
-    def write(cls, node: str, keys: Path, authority: bytes, folder: Path) -> ListedNode:
-        """From the node's own folder of keys and the certificate of its State's authority."""
-        folder.mkdir(parents=True)
-        (folder / "authority.pem").write_bytes(authority)
+    def of(cls, folder: Path, node: str) -> ListedNode:
+        """A node that tests.delivery.harness prepared in `folder`."""
+        keys, target = folder / node / "keys", folder / node / "phase4"
+        target.mkdir()
+        (target / "authority.pem").write_bytes(pem(StateAuthority.open(folder / "states" / node[:2]).certificate))
         for use in ("sign", "encrypt", "tls"):
-            (folder / f"{use}.pem").write_bytes((keys / f"{use}.crt").read_bytes())
-            _store(folder / use, key=keys / f"{use}.key")
-        return cls(node, folder)
+            (target / f"{use}.pem").write_bytes((keys / f"{use}.crt").read_bytes())
+            _store(target / use, key=keys / f"{use}.key")
+        return cls(node, target)
 
 
 def _store(path: Path, *, key: Path) -> None:

@@ -79,10 +79,13 @@ class Phase4:
     folder: Path
     options: tuple[str, ...] = QUICK
 
+    def __post_init__(self) -> None:
+        self.folder.mkdir(parents=True, exist_ok=True)
+
     @contextmanager
     def receiving(self, **settings: object) -> Iterator[Receiver]:
         inbox = self.folder / "inbox"
-        inbox.mkdir(parents=True, exist_ok=True)
+        inbox.mkdir(exist_ok=True)
         command = self._command("receive", {"folder": inbox, **settings})
         with (self.folder / "receive.log").open("ab") as log:
             process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log)
@@ -134,7 +137,6 @@ class Phase4:
         return self._command("send", values | settings)
 
     def _command(self, command: str, settings: Mapping[str, object]) -> list[str]:
-        self.folder.mkdir(parents=True, exist_ok=True)
         values: dict[str, object] = {"suite": self.suite.name, "password": PASSWORD}
         values |= {f"{name}.store": self.us.folder / file for name, file in _STORES.items()}
         values |= dict.fromkeys(("sign.trust", "tls.trust"), self.peer.folder / "authority.pem")
