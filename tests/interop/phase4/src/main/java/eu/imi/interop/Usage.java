@@ -32,14 +32,23 @@ record Usage(double cpu, double compiling, double wall) {
         if (Files.isDirectory(tasks)) {
             try (DirectoryStream<Path> threads = Files.newDirectoryStream(tasks)) {
                 for (final Path thread : threads) {
-                    if (Files.readString(thread.resolve("comm")).matches("C[12] Comp.*\\s*")) {
-                        final String stat = Files.readString(thread.resolve("stat"));
-                        final String[] fields = stat.substring(stat.lastIndexOf(')') + 2).split(" ");
-                        seconds += (Long.parseLong(fields[11]) + Long.parseLong(fields[12])) / TICKS;
-                    }
+                    seconds += ifCompiler(thread);
                 }
             }
         }
         return seconds;
+    }
+
+    private static double ifCompiler(final Path thread) {
+        try {
+            if (!Files.readString(thread.resolve("comm")).matches("C[12] Comp.*\\s*")) {
+                return 0;
+            }
+            final String stat = Files.readString(thread.resolve("stat"));
+            final String[] fields = stat.substring(stat.lastIndexOf(')') + 2).split(" ");
+            return (Long.parseLong(fields[11]) + Long.parseLong(fields[12])) / TICKS;
+        } catch (final IOException ended) {
+            return 0; // while we looked; compiler threads stay
+        }
     }
 }
