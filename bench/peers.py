@@ -26,14 +26,16 @@ from sqlalchemy import text
 from bench.messages import PAYLOAD
 from node.federation import as4, outbox
 from node.ids import NodeId
+from pki.node_keys import Family
 from tests.delivery.harness import SmallNode, prepare, until
-from tests.interop.keys import Identity, ListedNode
+from tests.interop.keys import ListedNode
 from tests.interop.phase4 import Party, Phase4, Receiver, build
 
 WARM_SECONDS: Final = 60
 COUNT: Final = 2000
 FLIGHT: Final = 32
 CASES: Final = 200
+KEYS_MISREAD: Final = 1 / 200  # far above the 1 in 2,100 that phase4 refuses of phase4
 PATH: Final = "/imi/v1/as4"
 PART: Final = as4.Part(content=PAYLOAD, mime_type="application/json")
 OPTIONS: Final = ("-XX:-UseDynamicNumberOfCompilerThreads", "-Xmx2g")
@@ -49,30 +51,37 @@ class Measured:
     wall: float
     sender: float
     receiver: float
+    refused: int = 0
 
 
 def run() -> list[dict[str, Any]]:
-    """Rows for 2.0 among phase4 and a node, and for 1.15 among phase4s."""
+    """Rows for each pair under 2.0 and 1.15."""
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.ERROR))
     with tempfile.TemporaryDirectory(prefix="imi-bench-") as name:
         return asyncio.run(_run(Path(name), build()))
 
 
 async def _run(folder: Path, classpath: Path) -> list[dict[str, Any]]:
-    prepare(folder / "2.0", ["EE", "FR"])
-    bench = _Bench(folder / "2.0", classpath, as4.COMMON, *(ListedNode.of(folder / "2.0", n) for n in ("EE", "FR")))
-    rows = _rows("2.0, phase4 to phase4", await bench.phase4_to_phase4())
-    rows += _rows("2.0, phase4 to a node", await bench.phase4_to_node())
-    rows += _rows("2.0, a node to phase4", await bench.node_to_phase4())
-    rows += _rows("2.0, a node to a node", await bench.node_to_node())
-    (folder / "1.15").mkdir()
-    pair = (Identity(node, as4.RSA, folder / "1.15" / node) for node in ("EE", "FR"))
-    bench = _Bench(folder / "1.15", classpath, as4.RSA, *pair)
-    return rows + _rows("1.15 with RSA-3072, phase4 to phase4", await bench.phase4_to_phase4())
+    rows: list[dict[str, Any]] = []
+    suites: tuple[tuple[str, as4.Suite, Family | None], ...] = (
+        ("2.0", as4.COMMON, None),
+        ("1.15 with RSA-3072", as4.RSA, "rsa"),
+    )
+    for name, suite, family in suites:
+        where = folder / suite.name
+        prepare(where, ["EE", "FR"], family)
+        bench = _Bench(where, classpath, suite, *(ListedNode.of(where, node, family) for node in ("EE", "FR")))
+        rows += _rows(f"{name}, phase4 to phase4", await bench.phase4_to_phase4())
+        rows += _rows(f"{name}, phase4 to a node", await bench.phase4_to_node())
+        rows += _rows(f"{name}, a node to phase4", await bench.node_to_phase4())
+        rows += _rows(f"{name}, a node to a node", await bench.node_to_node())
+    return rows
 
 
 def _rows(what: str, measured: Measured) -> list[dict[str, Any]]:
     note = f"{COUNT} messages of {len(PAYLOAD)} bytes"
+    if measured.refused:
+        note += f", of them {measured.refused} refused for ever: their X25519 key read as a DSA key"
     return [
         {"what": what, "value": COUNT / measured.wall, "unit": "1/s", "note": note},
         {"what": f"{what}: sender", "value": measured.sender / COUNT * 1000, "unit": "ms CPU"},
@@ -126,8 +135,14 @@ class _Bench:
             if process.returncode is None:
                 process.kill()
                 await process.wait()
-        assert summary["failures"] == 0, summary
-        return Measured(wall=summary["wall"], sender=summary["cpu"] - summary["compiling"], receiver=spent)
+        assert summary["failures"] <= COUNT * KEYS_MISREAD, summary
+        assert not summary["failures"] or "EBMS:0102" in summary["failure"], summary
+        return Measured(
+            wall=summary["wall"],
+            sender=summary["cpu"] - summary["compiling"],
+            receiver=spent,
+            refused=summary["failures"],
+        )
 
     async def _node_sends(self, receiver: Spent, warm_seconds: float) -> Measured:
         async with SmallNode(self._folder, NodeId("EE")).running() as node:

@@ -24,6 +24,7 @@ from cryptography.x509.oid import NameOID
 
 from node.federation import as4
 from pki.authority import StateAuthority, pem
+from pki.node_keys import Family
 from pki.signer import FileDecrypter, FileMessageSigner, FileSigner
 
 PASSWORD = "interop"
@@ -108,14 +109,15 @@ class ListedNode:
     folder: Path
 
     @classmethod
-    def of(cls, folder: Path, node: str) -> ListedNode:
-        """A node that tests.delivery.harness prepared in `folder`."""
+    def of(cls, folder: Path, node: str, family: Family | None = None) -> ListedNode:
+        """A node that tests.delivery.harness prepared in `folder`, with its keys of that family."""
         keys, target = folder / node / "keys", folder / node / "phase4"
         target.mkdir()
         (target / "authority.pem").write_bytes(pem(StateAuthority.open(folder / "states" / node[:2]).certificate))
         for use in ("sign", "encrypt", "tls"):
-            (target / f"{use}.pem").write_bytes((keys / f"{use}.crt").read_bytes())
-            _store(target / use, key=keys / f"{use}.key")
+            name = f"{use}-{family}" if family and use != "tls" else use
+            (target / f"{use}.pem").write_bytes((keys / f"{name}.crt").read_bytes())
+            _store(target / use, key=keys / f"{name}.key")
         return cls(node, target)
 
 

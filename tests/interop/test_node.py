@@ -17,12 +17,13 @@ COUNT = 30
 PATH = "/imi/v1/as4"
 
 
-@pytest.fixture
-def phase4(classpath, tmp_path):
+@pytest.fixture(params=[(as4.COMMON, None), (as4.CURVES, "ecc"), (as4.RSA, "rsa")], ids=as4.SUITES)
+def phase4(request, classpath, tmp_path):
     """France is a phase4, as Estonia's trust list knows it."""
-    prepare(tmp_path, ["EE", "FR"])
-    france, estonia = ListedNode.of(tmp_path, "FR"), ListedNode.of(tmp_path, "EE")
-    return Phase4(classpath, as4.COMMON, us=france, peer=estonia, folder=tmp_path / "phase4")
+    suite, family = request.param
+    prepare(tmp_path, ["EE", "FR"], family)
+    france, estonia = (ListedNode.of(tmp_path, node, family) for node in ("FR", "EE"))
+    return Phase4(classpath, suite, us=france, peer=estonia, folder=tmp_path / "phase4")
 
 
 def port(folder, node):

@@ -22,8 +22,10 @@ import java.security.GeneralSecurityException;
 import java.security.cert.X509Certificate;
 import java.util.ArrayList;
 import java.util.List;
+import java.util.Queue;
 import java.util.UUID;
 import java.util.concurrent.Callable;
+import java.util.concurrent.ConcurrentLinkedQueue;
 import java.util.concurrent.ExecutorService;
 import java.util.concurrent.Executors;
 import java.util.concurrent.Future;
@@ -109,14 +111,13 @@ final class Sender {
 
     private void measure(final CloseableHttpClient http, final int warm, final int count) throws Exception {
         final long until = System.nanoTime() + TimeUnit.SECONDS.toNanos(warm);
-        final AtomicInteger failures = new AtomicInteger();
-        final Callable<Void> once = () -> {
-            if (!exchange(http, false)) {
-                failures.incrementAndGet();
-            }
-            return null;
+        final Queue<Receipts.Verdict> failures = new ConcurrentLinkedQueue<>();
+        final Callable<?> once = () -> {
+            final Receipts.Verdict verdict = exchange(http, false);
+            return verdict.isReceipt() || failures.add(verdict);
         };
         inFlight(() -> System.nanoTime() < until, once);
+        failures.clear();
         System.out.println("measuring");
         final AtomicInteger left = new AtomicInteger(count);
         final Usage began = Usage.now();
@@ -124,7 +125,8 @@ final class Sender {
         final Usage used = Usage.now().since(began);
         final JsonObject summary = new JsonObject();
         summary.add("messages", count);
-        summary.add("failures", failures.get());
+        summary.add("failures", failures.size());
+        summary.add("failure", failures.isEmpty() ? "" : failures.peek().toString());
         summary.add("wall", used.wall());
         summary.add("cpu", used.cpu());
         summary.add("compiling", used.compiling());
@@ -150,23 +152,22 @@ final class Sender {
         pool.shutdown();
     }
 
-    /** One message, from its building to the verdict on its receipt; whether the last post had a good receipt. */
-    private boolean exchange(final CloseableHttpClient http, final boolean report) throws Exception {
+    /** One message, from its building to the verdict on its receipt (the last, if it is posted again). */
+    private Receipts.Verdict exchange(final CloseableHttpClient http, final boolean report) throws Exception {
         final String id = UUID.randomUUID() + "@" + settings.get("domain");
-        boolean good = false;
+        Receipts.Verdict verdict = null;
         try (AS4ResourceHelper resources = new AS4ResourceHelper()) {
             final AS4ClientBuiltMessage built = build(resources, id);
             final byte[] body = octets(built);
             for (int time = 0; time < settings.number("repeat", 1); time++) {
                 final Answer answer = post(http, built, body);
-                final Receipts.Verdict verdict = receipts.judge(answer.body(), id, built.getAllDSReferences());
-                good = verdict.isReceipt();
+                verdict = receipts.judge(answer.body(), id, built.getAllDSReferences());
                 if (report) {
                     print(id, answer, verdict);
                 }
             }
         }
-        return good;
+        return verdict;
     }
 
     private AS4ClientBuiltMessage build(final AS4ResourceHelper resources, final String id) throws Exception {
