@@ -11,7 +11,7 @@ from tests.delivery.harness import SmallNode, prepare, until
 from tests.interop.keys import ListedNode
 from tests.interop.phase4 import Phase4
 
-pytestmark = [pytest.mark.long, pytest.mark.interop, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.long, pytest.mark.interop, pytest.mark.timeout(600)]
 
 COUNT = 30
 PATH = "/imi/v1/as4"

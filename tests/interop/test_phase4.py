@@ -19,7 +19,7 @@ from node.federation.as4 import mime
 
 from .keys import Identity
 
-pytestmark = [pytest.mark.long, pytest.mark.interop, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.long, pytest.mark.interop, pytest.mark.timeout(600)]
 
 JSON = as4.Part(content=b'{"hello": "world"}', mime_type="application/json")
 XML = as4.Part(content=b'<?xml version="1.0"?>\n<a  b="1"><c/></a>\n', mime_type="application/xml", charset="UTF-8")

@@ -16,6 +16,7 @@ import com.helger.scope.mgr.ScopeManager;
 import java.io.ByteArrayOutputStream;
 import java.io.IOException;
 import java.nio.charset.Charset;
+import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.security.GeneralSecurityException;
@@ -45,6 +46,7 @@ import org.apache.hc.core5.http.io.entity.ByteArrayEntity;
 import org.apache.hc.core5.http.io.entity.EntityUtils;
 import org.apache.hc.core5.http.ssl.TLS;
 import org.apache.hc.core5.util.Timeout;
+import org.apache.wss4j.dom.engine.WSSConfig;
 
 /**
  * Builds messages with phase4, posts them over kept connections and judges each answer with {@link Receipts}.
@@ -80,7 +82,7 @@ final class Sender {
         this.settings = settings;
         suite = settings.suite();
         ScopeManager.onGlobalBegin("interop"); // phase4's managers live in it
-        org.apache.wss4j.dom.engine.WSSConfig.init();
+        WSSConfig.init();
         receipts = new Receipts(suite, settings.certificate("peer.sign"));
         signing = settings.signing();
         encryption = settings.decryption();
@@ -209,7 +211,7 @@ final class Sender {
         built.getHttpEntity().writeTo(target);
         final byte[] octets = target.toByteArray();
         if (settings.says("tamper", false)) {
-            final String text = new String(octets, java.nio.charset.StandardCharsets.ISO_8859_1);
+            final String text = new String(octets, StandardCharsets.ISO_8859_1);
             octets[text.lastIndexOf("\r\n--") - 1] ^= 1;
         }
         return octets;
