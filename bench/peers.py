@@ -69,7 +69,7 @@ async def _run(folder: Path, classpath: Path) -> list[dict[str, Any]]:
     )
     for name, suite, family in suites:
         where = folder / suite.name
-        prepare(where, ["EE", "FR"], family)
+        prepare(where, ["EE", "FR"], families=(family,) if family else (), suite=suite.name)
         bench = _Bench(where, classpath, suite, *(ListedNode.of(where, node, family) for node in ("EE", "FR")))
         rows += _rows(f"{name}, phase4 to phase4", await bench.phase4_to_phase4())
         rows += _rows(f"{name}, phase4 to a node", await bench.phase4_to_node())

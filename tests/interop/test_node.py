@@ -21,7 +21,7 @@ PATH = "/imi/v1/as4"
 def phase4(request, classpath, tmp_path):
     """France is a phase4, as Estonia's trust list knows it."""
     suite, family = request.param
-    prepare(tmp_path, ["EE", "FR"], family)
+    prepare(tmp_path, ["EE", "FR"], families=(family,) if family else (), suite=suite.name)
     france, estonia = (ListedNode.of(tmp_path, node, family) for node in ("FR", "EE"))
     return Phase4(classpath, suite, us=france, peer=estonia, folder=tmp_path / "phase4")
 

@@ -37,7 +37,7 @@ def contents(parts):
 def tampered(built):
     """With another last octet of the last part, inside the tag of its encryption."""
     at = built.body.rindex(b"\r\n--") - 1
-    return replace(built, body=built.body[:at] + bytes([built.body[at] ^ 1]) + built.body[at + 1 :])
+    return replace(built, pieces=(built.body[:at] + bytes([built.body[at] ^ 1]) + built.body[at + 1 :],))
 
 
 # We send.
@@ -130,8 +130,8 @@ async def test_our_phase4_takes_nothing_unsigned_or_unencrypted(peers, receiver,
     part = replace(JSON, compressed=False, content_id="part-1@ours.example")
     message = ours.message(part)
     soap = re.sub(rb"<(\w+:%s)[ >].*</\1>" % leave_out.encode(), b"", ours.build(message).soap)
-    content_type, body = mime.pack(soap, [(part.content_id, part.content)], token="token", domain="ours.example")
-    entity = as4.Built(content_type=content_type, body=body, soap=soap, references=())
+    content_type, pieces = mime.pack(soap, [(part.content_id, part.content)], token="token", domain="ours.example")
+    entity = as4.Built(content_type=content_type, pieces=pieces, soap=soap, references=())
     refused = (await ours.post(receiver.url, entity)).signal
     assert (refused.code, refused.severity) == ("EBMS:0103", "failure")
     assert receiver.received(message.message_id) == []
@@ -238,7 +238,7 @@ def under(key, built, recipient):
     secret = key.exchange(recipient.decrypter.certificate.public_key())
     body = built.body.replace(found[2], base64.b64encode(aes_key_wrap(wrapping(secret), content_key)))
     public = originator[:-32] + key.public_key().public_bytes_raw()
-    return replace(built, body=body.replace(found[1], base64.b64encode(public)))
+    return replace(built, pieces=(body.replace(found[1], base64.b64encode(public)),))
 
 
 X25519 = pytest.mark.parametrize("peers", [as4.COMMON.name], indirect=True)
