@@ -40,7 +40,7 @@ test: $(VENV)/.dev ## tests with real nodes, databases and TLS (under 12 minutes
 test-all: $(VENV)/.dev ## what `make test` leaves out: browser, laws at length, kills, a whole demo, other implementations
 	@$(BIN)/python -m pytest -m "browser or long" $(ARGS)
 
-interop: $(VENV)/.dev ## tests with phase4, another implementation, as the peer (needs java and mvn)
+interop: $(VENV)/.dev ## tests with other implementations as peers (phase4 among them: needs java and mvn)
 	@$(BIN)/python -m pytest -m interop $(ARGS)
 
 lint: $(VENV)/.dev ## ruff, mypy strict, import-linter
@@ -58,6 +58,7 @@ fuzz: $(VENV)/.fuzz ## fuzz what reads bytes from peers (SECONDS=60 for each tar
 fuzz-one: $(VENV)/.dev ## run one input through one target (TARGET=mime FILE=path)
 	@test -n "$(TARGET)" -a -f "$(FILE)" || { echo "Name both: make fuzz-one TARGET=mime FILE=build/fuzz/findings/mime-crash-..."; exit 2; }
 	@$(BIN)/python -m tests.fuzz --replay "$(FILE)" $(TARGET)
+
 bench-peers: $(VENV)/.dev ## measure beside phase4 (needs java and mvn; a quarter of an hour)
 	@$(BIN)/python -m bench peers
 
