@@ -14,6 +14,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import random
+import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
@@ -26,12 +27,13 @@ from sqlalchemy.orm import Session
 
 from node.clock import Clock
 from node.errors import ImiError, Unavailable
-from node.federation import as4, outbox
+from node.federation import as4, attempts, outbox
 from node.federation.agreements import terms
+from node.federation.attempts import Answered
 from node.federation.outbox import Waiting
 from node.federation.packing import Built, Unbuildable, pack, read_contents
 from node.federation.peers import Peers
-from node.federation.protocol import USUAL, Again, NeverAgain, Outcome, Received, delay, judge_answer
+from node.federation.protocol import USUAL, Again, NeverAgain, Received, delay, judge_answer
 from node.federation.transport import PeerAnswered, Transport
 from node.ids import NodeId, new_message_id
 from node.local_store.bodies import Bodies
@@ -200,11 +202,12 @@ class Lane:
                 if done:
                     await self._settle([(flying[task], task.result()) for task in done])
 
-    async def _settle(self, outcomes: Sequence[tuple[Waiting, Outcome | ImiError]]) -> None:
+    async def _settle(self, answers: Sequence[tuple[Waiting, Answered]]) -> None:
         parts = self._parts
         parts.crash_at("answered")
-        await parts.database.transact(_store_outcomes, parts, outcomes)
+        await parts.database.transact(_store_outcomes, parts, answers)
         parts.crash_at("receipts stored")
+        outcomes = [(waiting, answered.outcome) for waiting, answered in answers]
         for _, outcome in outcomes:
             SENT.labels(self.node, type(outcome).__name__).inc()
         silent = [outcome for _, outcome in outcomes if isinstance(outcome, ImiError)]
@@ -214,27 +217,36 @@ class Lane:
             self._answered()
         self._free([waiting for waiting, _ in outcomes])
 
-    async def _attempt(self, waiting: Waiting) -> Outcome | ImiError:
-        """Post the stored bytes; what the answer means. An ImiError: there was none, whatever the message."""
+    async def _attempt(self, waiting: Waiting) -> Answered:
+        """Post the stored bytes; what came back, and how long that took."""
+        begun = time.monotonic()
+        answered = await self._post_one(waiting)
+        return replace(answered, milliseconds=round((time.monotonic() - begun) * 1000))
+
+    async def _post_one(self, waiting: Waiting) -> Answered:
+        """The outcome is an ImiError where there was no answer, whatever the message."""
         parts = self._parts
         try:
             agreed = terms(parts.peers, parts.keys, self.node).agreement
             kind, answer = await self._post(waiting)
         except PeerAnswered as error:
-            return Again(reason=str(error)) if error.status in _OF_THE_MESSAGE else error
+            outcome = Again(reason=str(error)) if error.status in _OF_THE_MESSAGE else error
+            return Answered(outcome=outcome, status=error.status)
         except ImiError as error:
-            return error
+            return Answered(outcome=error)
         try:
             signal = as4.read_signal(kind, answer, agreed, at=datetime.now(UTC))
         except as4.As4Error as error:
-            return Again(reason=str(error))
-        outcome = judge_answer(
+            return Answered(outcome=Again(reason=str(error)))
+        judged = judge_answer(
             signal,
             message_id=waiting.message_id,
             signed=as4.load_references(waiting.signed),
             unanswered=waiting.unanswered,
         )
-        return replace(outcome, soap=answer) if isinstance(outcome, Received) and outcome.receipt else outcome
+        if isinstance(judged, Received) and judged.receipt:
+            judged = replace(judged, soap=answer)
+        return Answered(outcome=judged, signal=signal)
 
     async def _post(self, waiting: Waiting) -> tuple[str, bytes]:
         parts = self._parts
@@ -351,10 +363,10 @@ def _store_built(
     return outbox.store_built(session, [item.bytes for item in built])
 
 
-def _store_outcomes(
-    session: Session, parts: SenderParts, outcomes: Sequence[tuple[Waiting, Outcome | ImiError]]
-) -> None:
+def _store_outcomes(session: Session, parts: SenderParts, answers: Sequence[tuple[Waiting, Answered]]) -> None:
     now = parts.clock.now()
+    outcomes = [(waiting, answered.outcome) for waiting, answered in answers]
+    attempts.add(session, [(waiting.id, waiting.attempts, answered) for waiting, answered in answers], at=now)
     received = [_evidence(waiting, outcome) for waiting, outcome in outcomes if isinstance(outcome, Received)]
     if received:
         outbox.store_all_received(session, received, at=now)

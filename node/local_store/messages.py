@@ -62,6 +62,23 @@ class OutboxRow(Base):
     )
 
 
+class AttemptRow(Base):
+    """One time a message was posted to its peer, and what came back. The newest of each message are kept."""
+
+    __tablename__ = "attempts"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    message: Mapped[int]  # the outbox row's id
+    at: Mapped[datetime]  # when its outcome was known
+    outcome: Mapped[str]  # received, again, never again, no answer
+    said: Mapped[str] = mapped_column(default="")  # the peer's words: ebMS code, short description, description
+    authenticated: Mapped[bool | None]  # whether the peer's signature stands under its answer; None: there is no signal
+    status: Mapped[int | None]  # HTTP, where that is all that came back
+    milliseconds: Mapped[int]  # from posting to the answer
+
+    __table_args__ = (Index("ix_attempts_message", "message", "id"),)
+
+
 class InboxRow(Base):
     """One message from one node, with the receipt it was answered with: the same bytes for every repeat."""
 

@@ -219,7 +219,8 @@ async def test_a_peer_that_leaves_the_list_while_we_send_leaves_every_message_wa
         trust = estonia.peers.trust
         without = {node: peer for node, peer in trust.nodes.items() if node != FR}
         estonia.peers.replace(replace(trust, nodes=without))
-        assert [type(await lane._attempt(waiting)).__name__ for waiting in built] == ["UnknownPeer", "UnknownPeer"]
+        outcomes = [(await lane._attempt(waiting)).outcome for waiting in built]
+        assert [type(outcome).__name__ for outcome in outcomes] == ["UnknownPeer", "UnknownPeer"]
 
 
 async def test_after_a_start_what_was_built_counts_as_possibly_delivered(folder):
