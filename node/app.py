@@ -33,7 +33,7 @@ from node.federation.sender import Sender, SenderParts
 from node.federation.tls import add_anchors, server_context
 from node.federation.transport import PeerAnswered, Transport
 from node.federation.trust import NothingReadYet, NotPublished, TrustReader, from_folder, serve
-from node.ids import NodeId, new_message_id
+from node.ids import new_message_id
 from node.jobs import Job, Ticker
 from node.local_store.bodies import Bodies
 from node.local_store.database import Database
@@ -103,7 +103,7 @@ class Node:
         folder = self.settings.data / PEERS_FOLDER
         stamp = await asyncio.to_thread(outside.stamp, folder)
         if stamp != self.outside_stamp:
-            found = await asyncio.to_thread(_outside, folder, self.settings.node, self.peers.trust)
+            found = await asyncio.to_thread(read_outside, self.settings, self.peers.trust)
             self.peers.replace_outside(found)
             self.outside_stamp = stamp
             log.info("agreements with peers outside read", peers=[peer.node for peer in found])
@@ -169,7 +169,7 @@ async def _build(settings: Settings, clock: Clock, stack: contextlib.AsyncExitSt
     await asyncio.to_thread(directory.catch_up)
     reader = TrustReader(settings.data / "trust", _unset)
     trust = await _first_trust(reader, settings)
-    peers = Peers(settings.node, trust, outside=_outside(settings.data / PEERS_FOLDER, settings.node, trust))
+    peers = Peers(settings.node, trust, outside=read_outside(settings, trust))
     transport = Transport(keys, peers)
     stack.push_async_callback(transport.close)
     reader.fetch = _fetch(settings, transport, peers)
@@ -232,9 +232,11 @@ async def _first_trust(reader: TrustReader, settings: Settings) -> TrustList:
     return kept
 
 
-def _outside(folder: Path, us: NodeId, trust: TrustList) -> tuple[Peer, ...]:
-    own = trust.nodes.get(us)
-    return outside.read_all(folder, us, issuers=() if own is None else (own.state_ca,))
+def read_outside(settings: Settings, trust: TrustList) -> tuple[Peer, ...]:
+    """The access points outside the federation, as they are written down."""
+    own = trust.nodes.get(settings.node)
+    folder = settings.data / PEERS_FOLDER
+    return outside.read_all(folder, settings.node, issuers=() if own is None else (own.state_ca,))
 
 
 def _publisher(settings: Settings) -> Publisher:

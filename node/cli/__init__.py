@@ -12,7 +12,7 @@ from typing import Final
 
 import typer
 
-from node.cli import authorities, demo, messages, nodes, users
+from node.cli import authorities, demo, messages, nodes, peers, users
 from node.errors import ImiError, SetupError, Unavailable
 from pki.errors import PkiError
 
@@ -29,6 +29,7 @@ demo.register(app)
 app.add_typer(users.app, name="users")
 app.add_typer(authorities.app, name="authorities")
 messages.register(app)
+peers.register(app)
 
 
 _EXPECTED: Final = (ImiError, PkiError, OSError)

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, Concatenate, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Annotated, Concatenate, ParamSpec, TypeVar
 
 import typer
 from rich.console import Console
@@ -16,6 +16,9 @@ from sqlalchemy.orm import Session
 
 from node.local_store.database import Database
 from node.settings import Settings, load
+
+if TYPE_CHECKING:
+    from node.federation.peers import Peers
 
 Config = Annotated[
     Path, typer.Option("--config", "-c", help="The node's settings file.", envvar="IMI_CONFIG", show_default=True)
@@ -59,3 +62,29 @@ def stores(config: Path) -> Iterator[tuple[Settings, Database]]:
         yield settings, database
     finally:
         database.close()
+
+
+def known_peers(settings: Settings) -> Peers:
+    """Nodes of the trust list and access points outside, as a running node has them. Raises NothingReadYet."""
+    from node.app import read_outside  # late: most commands need none of this
+    from node.federation.peers import Peers
+    from node.federation.trust import NothingReadYet, TrustReader, from_folder
+
+    trust = settings.data / "trust"
+    kept = TrustReader(trust, from_folder(trust)).kept()
+    if kept is None:
+        raise NothingReadYet(
+            "this node has read no trust list yet, so it knows no peers: imi-node peers bootstrap --from FOLDER"
+        )
+    return Peers(settings.node, kept, outside=read_outside(settings, kept))
+
+
+def field(label: str, value: object) -> None:
+    """Print a labelled value, or the labelled lines of a mapping."""
+    if isinstance(value, dict):
+        console.print(f"{label:>36}:")
+        for name, item in value.items():
+            console.print(f"{'':>38}{plain(name)}  {plain(item)}", highlight=False, soft_wrap=True)
+    else:
+        shown = plain(value) if value not in (None, "") else "–"
+        console.print(f"{label:>36}  {shown}", highlight=False, soft_wrap=True)

@@ -1,4 +1,4 @@
-"""`imi-node messages`, `lanes`, `peers`: what was sent and received, what waits, who is there."""
+"""`imi-node messages`, `lanes`: what was sent and received, what waits."""
 
 from __future__ import annotations
 
@@ -10,13 +10,11 @@ import typer
 from node.cli.common import DEFAULT_CONFIG, Config, console, look, plain, stores, table
 
 messages = typer.Typer(help="Messages exchanged with other nodes.", no_args_is_help=True)
-peers_app = typer.Typer(help="Other nodes, as the trust list has them.", invoke_without_command=True)
 
 
 def register(app: typer.Typer) -> None:
     """Add the commands."""
     app.add_typer(messages, name="messages")
-    app.add_typer(peers_app, name="peers")
     app.command("lanes")(lanes)
 
 
@@ -121,46 +119,6 @@ def lanes(config: Config = DEFAULT_CONFIG) -> None:
         [(lane.node, lane.waiting, lane.parked, lane.oldest or "", lane.last_error) for lane in rows],
         empty="Nothing waits: every message has its receipt.",
     )  # fmt: skip
-
-
-@peers_app.callback()
-def peers(context: typer.Context, config: Config = DEFAULT_CONFIG) -> None:
-    """List the nodes of the trust list, and how old the list is."""
-    if context.invoked_subcommand is not None:
-        return
-    from node.federation.trust import TrustReader, from_folder
-    from node.settings import load
-
-    trust = load(config).data / "trust"
-    kept = TrustReader(trust, from_folder(trust)).kept()
-    if kept is None:
-        console.print("No trust list yet. Give the node one: imi-node peers bootstrap --from FOLDER")
-        return
-    console.print(f"read {kept.read_at:%Y-%m-%d %H:%M} UTC, valid until {kept.valid_until:%Y-%m-%d %H:%M} UTC")
-    table(
-        "", ("node", "address", "suites", "directory hosted by"),
-        [(p.node, p.url or "(hosted)", ", ".join(p.suites), ", ".join(k.host for k in p.logs.values()))
-         for p in sorted(kept.nodes.values(), key=lambda p: p.node)],
-        empty="The trust list is empty.",
-    )  # fmt: skip
-
-
-@peers_app.command("bootstrap")
-def bootstrap(
-    source: Annotated[
-        Path, typer.Option("--from", help="A copy of the trust list's repository (metadata/, targets/).")
-    ],
-    config: Config = DEFAULT_CONFIG,
-) -> None:
-    """Read the first trust list from a folder; every signature is checked against the node's trusted root.
-
-    **Example** `imi-node peers bootstrap --from /media/stick/repository`
-    """
-    from node.federation.trust import TrustReader, from_folder
-    from node.settings import load
-
-    trust = TrustReader(load(config).data / "trust", from_folder(source)).refresh()
-    console.print(f"{len(trust.nodes)} nodes, valid until {trust.valid_until:%Y-%m-%d %H:%M} UTC")
 
 
 def _print(label: str, value: Any) -> None:

@@ -41,6 +41,12 @@ def terms(peers: Peers, keys: NodeKeys, node: NodeId) -> Terms:
     return _listed(peers.us, peers.trust.nodes.get(peers.us), peer, keys)
 
 
+def has_keys(keys: NodeKeys, suite: as4.Suite) -> bool:
+    """Whether a node can sign and decrypt under a suite."""
+    decrypts = (each.certificate is not None and suite.can_decrypt(each.certificate) for each in keys.decrypters)
+    return _signer(keys, suite) is not None and any(decrypts)
+
+
 @lru_cache(maxsize=256)
 def _listed(us: NodeId, own: Peer | None, peer: Peer, keys: NodeKeys) -> Terms:
     """The first suite that both entries name, in the order of `SUITES`: each side comes to the same one."""

@@ -360,6 +360,12 @@ def waiting_by_recipient(session: Session) -> dict[NodeId, int]:
     return {NodeId(node): count for node, count in session.execute(query)}
 
 
+def unfinished(session: Session, recipient: NodeId) -> int:
+    """How many messages to a node have no receipt yet, refused and parked ones too."""
+    query = select(func.count()).where(_table.c.recipient == recipient, _unfinished)
+    return int(session.execute(query).scalar() or 0)
+
+
 # What a lane needs to know of a message; its receipt and the like stay where they are.
 _BYTES: Final = (_table.c.content, _table.c.body)
 _CLAIMED: Final = (

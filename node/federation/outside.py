@@ -15,7 +15,7 @@ import shutil
 import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal
 
@@ -24,7 +24,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
 
-from node.errors import SetupError
+from node.errors import Refused, SetupError
 from node.federation import as4
 from node.federation.as4 import names
 from node.federation.peers import Peer
@@ -50,6 +50,12 @@ class BadAgreement(SetupError):
     """What is written of a peer outside the federation cannot be used; the message says which entry and why."""
 
     code = "setup.agreement"
+
+
+class NotConfirmed(Refused):
+    """A fingerprint given for a new peer is not that of one of its certificates, or one is missing: nothing is kept."""
+
+    code = "refused.fingerprint-not-confirmed"
 
 
 class _Model(BaseModel):
@@ -115,12 +121,26 @@ class Certificates:
 
     def fingerprints(self) -> dict[str, str]:
         """What each certificate is for, by its SHA-256 (hexadecimal)."""
-        found: dict[str, str] = {}
+        return {digest: purpose for digest, (purpose, _) in self.distinct().items()}
+
+    def distinct(self) -> dict[str, tuple[str, x509.Certificate]]:
+        """Each certificate once, by its SHA-256 (hexadecimal): what it is for, and it."""
+        found: dict[str, tuple[str, x509.Certificate]] = {}
         for purpose in CERTIFICATES:
             for certificate in getattr(self, purpose):
                 digest = fingerprint(certificate)
-                found[digest] = f"{found[digest]}, {purpose}" if digest in found else purpose
+                found[digest] = (f"{found[digest][0]}, {purpose}" if digest in found else purpose, certificate)
         return found
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Candidate:
+    """A peer about to be written down: its files as they were given, and what they make."""
+
+    name: str
+    agreement: bytes
+    certificates: Mapping[str, bytes]
+    peer: Peer
 
 
 def read_all(folder: Path, us: NodeId, *, issuers: Sequence[x509.Certificate] = ()) -> tuple[Peer, ...]:
@@ -130,23 +150,46 @@ def read_all(folder: Path, us: NodeId, *, issuers: Sequence[x509.Certificate] = 
         issuers: authorities of our signing certificates, for the peers that want a path.
     """
     found: list[Peer] = []
-    for path in sorted(folder.iterdir()) if folder.is_dir() else ():
-        if not _NAME.fullmatch(path.name):
-            continue
+    for name in listed(folder):
         try:
-            found.append(read(folder, path.name, us, issuers=issuers))
+            found.append(read(folder, name, us, issuers=issuers))
         except BadAgreement as error:  # expected: its sentence says all, a traceback nothing
-            log.error("agreement not usable", peer=path.name, code=error.code, reason=str(error))  # noqa: TRY400
+            log.error("agreement not usable", peer=name, code=error.code, reason=str(error))  # noqa: TRY400
     return tuple(found)
+
+
+def listed(folder: Path) -> list[str]:
+    """What the peers written down in a folder are called."""
+    return sorted(path.name for path in folder.iterdir() if _NAME.fullmatch(path.name)) if folder.is_dir() else []
 
 
 def read(folder: Path, name: str, us: NodeId, *, issuers: Sequence[x509.Certificate] = ()) -> Peer:
     """One peer. Raises BadAgreement."""
+    place = folder / name
+    files = {purpose: place / f"{purpose}.pem" for purpose in CERTIFICATES}
+    return read_candidate(name, place / "agreement.toml", files, us, issuers=issuers).peer
+
+
+def read_candidate(
+    name: str,
+    agreement: Path,
+    certificates: Mapping[str, Path],
+    us: NodeId,
+    *,
+    issuers: Sequence[x509.Certificate] = (),
+) -> Candidate:
+    """A peer from the files an operator was given: the agreement, and the certificates for tls, sign and encrypt.
+
+    Raises:
+        BadAgreement: they cannot be read, or do not go together.
+    """
     if not _NAME.fullmatch(name):
         raise BadAgreement(f"{name[:60]!r} is no name for a peer: small letters, digits, dots and dashes, 40 at most")
-    place = folder / name
-    written = parse(_bytes(place / "agreement.toml"))
-    return to_peer(name, written, load_certificates(place), us, issuers=issuers)
+    text = _bytes(agreement)
+    files = {purpose: _bytes(certificates[purpose]) for purpose in CERTIFICATES}
+    found = Certificates(**{purpose: parse_certificates(files[purpose], purpose) for purpose in CERTIFICATES})
+    peer = to_peer(name, parse(text), found, us, issuers=issuers)
+    return Candidate(name=name, agreement=text, certificates=files, peer=peer)
 
 
 def parse(data: bytes) -> AgreementFile:
@@ -161,19 +204,67 @@ def parse(data: bytes) -> AgreementFile:
         raise BadAgreement(f"the agreement's {place}: {first['msg']}") from error
 
 
-def load_certificates(place: Path) -> Certificates:
-    """The three certificate files of a peer. Raises BadAgreement."""
-    return Certificates(**{purpose: parse_certificates(_bytes(place / f"{purpose}.pem")) for purpose in CERTIFICATES})
-
-
-def parse_certificates(data: bytes) -> tuple[x509.Certificate, ...]:
+def parse_certificates(data: bytes, purpose: str) -> tuple[x509.Certificate, ...]:
     """The certificates of a PEM file, or the one of a DER file. Raises BadAgreement."""
     try:
         if b"-----BEGIN" in data:
             return tuple(x509.load_pem_x509_certificates(data))
         return (x509.load_der_x509_certificate(data),)
     except ValueError as error:
-        raise BadAgreement("the certificate file holds no certificate (PEM or DER)") from error
+        raise BadAgreement(f"the {purpose} file holds no certificate (PEM or DER)") from error
+
+
+def certificates_of(peer: Peer) -> Certificates:
+    """What a peer outside shows, signs with and is encrypted for."""
+    return Certificates(tls=peer.tls, sign=peer.signing, encrypt=peer.encryption)
+
+
+def confirm(certificates: Certificates, given: Sequence[str]) -> None:
+    """Compare fingerprints that came another way with those of the certificates at hand.
+
+    Args:
+        given: SHA-256 in full, hexadecimal; colons, spaces and upper case are tolerated.
+
+    Raises:
+        NotConfirmed: one is missing, or belongs to none of the certificates.
+    """
+    distinct = certificates.fingerprints()
+    plain = {re.sub(r"[:\s]", "", each).lower() for each in given}
+    for each in sorted(plain - distinct.keys()):
+        raise NotConfirmed(f"no certificate of these files has the fingerprint {each[:80]}: nothing is written")
+    for digest in distinct.keys() - plain:
+        raise NotConfirmed(
+            f"the fingerprint of the certificate for {distinct[digest]} was not confirmed "
+            f"({grouped(digest)}): nothing is written"
+        )
+
+
+def check_new(folder: Path, candidate: Candidate, *, at: datetime) -> None:
+    """Raises BadAgreement if a peer cannot be added as things are: its name is taken, or its certificates are no use."""
+    if (folder / candidate.name).exists():
+        raise BadAgreement(f"there is a peer {candidate.name} already: remove it first, or choose another name")
+    peer = candidate.peer
+    for purpose in CERTIFICATES:
+        if not any(one.not_valid_before_utc <= at <= one.not_valid_after_utc for one in _of(peer, purpose)):
+            raise BadAgreement(f"no certificate for {purpose} is valid today: ask the peer for its newest")
+    shown = {fingerprint(one) for one in peer.tls}
+    for name in listed(folder):
+        file = folder / name / "tls.pem"
+        known = parse_certificates(_bytes(file), "tls") if file.is_file() else ()
+        if shown & {fingerprint(one) for one in known}:
+            raise BadAgreement(
+                f"{name} shows the same TLS certificate: one connection could not be told from the other's"
+            )
+
+
+def _of(peer: Peer, purpose: str) -> tuple[x509.Certificate, ...]:
+    found: tuple[x509.Certificate, ...] = getattr(certificates_of(peer), purpose)
+    return found
+
+
+def grouped(digest: str) -> str:
+    """A fingerprint as people compare it: in groups of four."""
+    return " ".join(digest[place : place + 4] for place in range(0, len(digest), 4)).upper()
 
 
 def to_peer(
@@ -307,17 +398,40 @@ def describe(peer: Peer) -> dict[str, Any]:
         "we are": f"{terms.our_party} ({terms.our_party_type})",
         "they are": f"{terms.their_party} ({terms.their_party_type})",
         "roles": " → ".join(terms.roles),
-        "agreement": terms.agreement_ref or "",
+        "agreement": (terms.agreement_ref or "") + (f" ({terms.agreement_type})" if terms.agreement_type else ""),
         "services": {
             service.name + (f" ({service.type})" if service.type else ""): ", ".join(sorted(service.actions))
             for service in terms.services
         },
         "exchange": "two-way, push and push" if terms.two_way else "one-way, push",
-        "signature names its certificate by": terms.signature_reference.value,
-        "encryption names its certificate by": terms.encryption_reference.value,
-        "retry": f"{terms.retry.first} doubling to {terms.retry.longest}; reported after {terms.retry.report_after}",
-        "certificates": Certificates(tls=peer.tls, sign=peer.signing, encrypt=peer.encryption).fingerprints(),
+        "corners": "four: originalSender and finalRecipient are asked for" if terms.four_corner else "two",
+        "types of properties": dict(terms.property_types),
+        "payloads": "compressed" if terms.compress else "not compressed",
+        "signature names its certificate by": _IN_WORDS[terms.signature_reference],
+        "encryption names its certificate by": _IN_WORDS[terms.encryption_reference],
+        "retry": f"after {_span(terms.retry.first)}, doubling to {_span(terms.retry.longest)}; "
+        f"reported after {_span(terms.retry.report_after)}",
+        "taken at most": f"{terms.limits.entity} bytes on the wire, {terms.limits.decompressed} decompressed, "
+        f"{terms.limits.parts} parts",
     }
+
+
+_IN_WORDS: Final = {
+    as4.KeyReference.TOKEN: "bst: the certificate itself",
+    as4.KeyReference.PATH: "pkipath: the certificate after its authorities",
+    as4.KeyReference.SUBJECT_KEY_IDENTIFIER: "ski: its subject key identifier",
+    as4.KeyReference.ISSUER_SERIAL: "issuer-serial: its issuer and serial number",
+    as4.KeyReference.THUMBPRINT: "thumbprint: its SHA-1 fingerprint",
+}
+
+
+def _span(time: timedelta) -> str:
+    """In the largest unit that divides it."""
+    seconds = round(time.total_seconds())
+    for size, unit in ((3600, "h"), (60, "min")):
+        if seconds % size == 0:
+            return f"{seconds // size} {unit}"
+    return f"{seconds} s"
 
 
 def stamp(folder: Path) -> tuple[tuple[str, int, int], ...]:
