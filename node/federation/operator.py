@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import mmap
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
@@ -14,7 +15,7 @@ from sqlalchemy.orm import Session
 
 from node.errors import Refused
 from node.federation import as4, outbox
-from node.federation.peers import Peers
+from node.federation.peers import Peers, UnknownPeer
 from node.ids import NodeId
 from node.local_store.bodies import Bodies
 from node.local_store.messages import InboxRow, OutboxRow
@@ -85,26 +86,6 @@ def list_messages(session: Session, *, conversation: str = "", peer: str = "", l
         sent, got = sent.where(_out.c.recipient == peer), got.where(_in.c.sender == peer)
     lines = [_sent_line(row) for row in session.execute(sent)] + [_got_line(row) for row in session.execute(got)]
     return sorted(lines, key=lambda line: line.at, reverse=True)[:limit]
-
-
-def show_message(session: Session, message_id: str) -> dict[str, Any]:
-    """The whole story of one message, without its contents. Raises UnknownMessage."""
-    row = session.execute(
-        select(*_SENT, _out.c.next_attempt_at, _out.c.received_at, *_evidence(_out)).where(
-            _out.c.message_id == message_id
-        )
-    ).first()
-    if row is not None:
-        return {
-            **_story(_sent_line(row)),
-            "next attempt": row.next_attempt_at,
-            "received": row.received_at,
-            **_wire(row),
-        }
-    row = session.execute(select(*_GOT, *_evidence(_in)).where(_in.c.message_id == message_id)).first()
-    if row is not None:
-        return {**_story(_got_line(row)), "repeats": row.repeats, **_wire(row)}
-    raise UnknownMessage("no message with this id was sent or received here", message_id=message_id[:200])
 
 
 def export_message(session: Session, message_id: str, peers: Peers, bodies: Bodies) -> dict[str, bytes]:
@@ -181,39 +162,19 @@ def _got_line(row: Any) -> MessageLine:
     )
 
 
-def _story(line: MessageLine) -> dict[str, Any]:
-    return {name.replace("_", " "): getattr(line, name) for name in line.__dataclass_fields__}
-
-
-def _evidence(table: Any) -> tuple[Any, ...]:
-    return table.c.signing_certificate, table.c.receipt_certificate, table.c.signed
-
-
-def _wire(row: Any) -> dict[str, Any]:
-    found: dict[str, Any] = {}
-    for label, der in (("signed with", row.signing_certificate), ("receipt signed with", row.receipt_certificate)):
-        if der:
-            certificate = x509.load_der_x509_certificate(der)
-            found[label] = (
-                f"{certificate.subject.rfc4514_string()}, valid until {certificate.not_valid_after_utc:%Y-%m-%d}"
-            )
-    if row.signed:
-        found["digests"] = {ref.uri: ref.digest.hex() for ref in as4.load_references(row.signed)}
-    return found
-
-
 def _export(
     row: Any, peers: Peers, bodies: Bodies, *, us_first: bool, peer: NodeId, direction: str
 ) -> dict[str, bytes]:
     sender = x509.load_der_x509_certificate(row.signing_certificate)
     answered = row.receipt_certificate
-    recipient = x509.load_der_x509_certificate(answered) if answered else peers.get(peer).signing[0]
-    authorities = [peers.get(name).state_ca for name in ((peers.us, peer) if us_first else (peer, peers.us))]
+    recipient = x509.load_der_x509_certificate(answered) if answered else _signs(peers, peer, like=sender)
+    ours, theirs = _vouching(peers, peers.us), _vouching(peers, peer)
+    authorities = (*ours, *theirs) if us_first else (*theirs, *ours)
     facts: Mapping[str, str] = {"direction": direction, "message id": row.message_id, "conversation": row.conversation}
     return as4.export(
         as4.Exchange(
             content_type=row.content_type,
-            body=_whole_body(row, bodies),
+            body=read_body(bodies, row)[:],
             receipt=row.receipt,
             sender=sender,
             recipient=recipient,
@@ -223,11 +184,27 @@ def _export(
     )
 
 
-def _whole_body(row: Any, bodies: Bodies) -> bytes:
+def read_body(bodies: Bodies, row: Any) -> bytes | mmap.mmap:
+    """The stored bytes of a row of outbox or inbox; of a large message mapped, not in memory."""
     if not row.body_file:
         return bytes(row.body)
     with bodies.open(row.body_file) as file:
-        return file.read()
+        return mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+
+
+def _signs(peers: Peers, peer: NodeId, *, like: x509.Certificate) -> x509.Certificate:
+    """What a peer signs receipts with: its newest of the suite a message was signed under."""
+    suite = as4.suite_of(like)
+    return next(each for each in peers.get(peer).signing if suite.can_sign(each))
+
+
+def _vouching(peers: Peers, node: NodeId) -> tuple[x509.Certificate, ...]:
+    """What its signatures lead to: its State's authority; outside the federation the very certificates agreed on."""
+    try:
+        peer = peers.get(node)
+    except UnknownPeer:  # gone since: the certificates of message and receipt are in the export all the same
+        return ()
+    return peer.signing if peer.is_outside else (peer.state_ca,)
 
 
 def as_json(lines: list[MessageLine]) -> str:

@@ -160,7 +160,12 @@ def read_all(folder: Path, us: NodeId, *, issuers: Sequence[x509.Certificate] = 
 
 def listed(folder: Path) -> list[str]:
     """What the peers written down in a folder are called."""
-    return sorted(path.name for path in folder.iterdir() if _NAME.fullmatch(path.name)) if folder.is_dir() else []
+    return sorted(path.name for path in folder.iterdir() if is_name(path.name)) if folder.is_dir() else []
+
+
+def is_name(text: str) -> bool:
+    """Whether a peer outside may be called so; no node of the federation is."""
+    return _NAME.fullmatch(text) is not None
 
 
 def read(folder: Path, name: str, us: NodeId, *, issuers: Sequence[x509.Certificate] = ()) -> Peer:
@@ -183,7 +188,7 @@ def read_candidate(
     Raises:
         BadAgreement: they cannot be read, or do not go together.
     """
-    if not _NAME.fullmatch(name):
+    if not is_name(name):
         raise BadAgreement(f"{name[:60]!r} is no name for a peer: small letters, digits, dots and dashes, 40 at most")
     text = _bytes(agreement)
     files = {purpose: _bytes(certificates[purpose]) for purpose in CERTIFICATES}
@@ -356,7 +361,7 @@ def write(folder: Path, name: str, agreement: bytes, certificates: Mapping[str, 
 
 def remove(folder: Path, name: str) -> None:
     """Forget a peer. Raises BadAgreement if there is none of this name."""
-    if not _NAME.fullmatch(name) or not (folder / name).is_dir():
+    if not is_name(name) or not (folder / name).is_dir():
         raise BadAgreement(f"there is no peer {name[:60]!r}; imi-node peers lists those there are")
     shutil.rmtree(folder / name)
 

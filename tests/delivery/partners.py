@@ -6,7 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from node import cli
+from node.federation import outside
 from node.ids import NodeId
+from node.local_store.database import Database
 from pki.node_keys import Family
 from tests.delivery.harness import SmallNode, prepare
 
@@ -47,6 +49,7 @@ def two_sides(folder: Path, *, family: Family = "ecc") -> tuple[Side, Side]:
     for side in sides:
         side.folder.mkdir()
         prepare(side.folder, [side.node], families=(family,))
+        Database.open(side.home / "node.db", create=True).close()
         (side.home / "node.toml").write_text(f'node = "{side.node}"\ndata = "{side.home}"\n')
     return sides
 
@@ -72,8 +75,6 @@ def files_of(them: Side, *, family: Family = "ecc", more: str = "") -> dict[str,
 
 def introduce(us: Side, them: Side, *, family: Family = "ecc", more: str = "") -> None:
     """Write down what `us` agreed with `them`, as `peers add` does."""
-    from node.federation import outside
-
     files = files_of(them, family=family, more=more)
     certificates = {purpose: Path(files[f"--{purpose}"]).read_bytes() for purpose in outside.CERTIFICATES}
     outside.write(us.home / "peers", them.called, Path(files["--agreement"]).read_bytes(), certificates)

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 import pytest
 
 from node.errors import ImiError
-from node.federation import as4, attempts, operator
+from node.federation import as4, attempts
 from node.federation.attempts import Answered
 from node.federation.protocol import Again, NeverAgain
 from node.federation.transport import PeerAnswered
@@ -30,7 +30,7 @@ async def test_a_message_that_found_no_answer_and_then_a_receipt_tells_both(fold
         await until(lambda: _outcomes(estonia, ["no answer"]))
         async with SmallNode(folder, FR).running():
             await until(lambda: _outcomes(estonia, ["no answer", "received"]))
-        first, last = (await estonia.database.read(operator.show_message, "m@ee.imi.node"))["attempts"]
+        first, last = await estonia.database.read(attempts.of_message, 1)
         assert "FR does not answer" in first.said
         assert first.authenticated is None
         assert (last.said, last.authenticated) == ("receipt", True)

@@ -76,7 +76,7 @@ from node.federation.as4.signals import (
     read_signal,
 )
 from node.federation.as4.spooling import BIG, Content, Source, Spool, chunks_of, size_of, whole
-from node.federation.as4.suites import COMMON, CURVES, RSA, SUITES, Suite
+from node.federation.as4.suites import COMMON, CURVES, RSA, SUITES, Suite, suite_of
 from node.federation.as4.verifying import Verified, check_agreed, verify
 
 __all__ = [
@@ -149,6 +149,7 @@ __all__ = [
     "read_signal",
     "same_content",
     "size_of",
+    "suite_of",
     "unpack",
     "verify",
     "whole",

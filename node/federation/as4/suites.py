@@ -20,12 +20,12 @@ from cryptography import x509
 from lxml import etree
 
 from node.federation.as4.key_agreement import COMMON, CURVES
-from node.federation.as4.key_transport import RSA
+from node.federation.as4.key_transport import OLDER, RSA
 from node.federation.as4.model import Random
 from node.federation.as4.own_form import OwnKey
 from node.federation.as4.wrapped import WrappedKey
 
-__all__ = ["COMMON", "CURVES", "RSA", "SUITES", "Suite", "WrappedKey"]
+__all__ = ["COMMON", "CURVES", "RSA", "SUITES", "Suite", "WrappedKey", "suite_of"]
 
 
 class Suite(Protocol):
@@ -68,3 +68,11 @@ class Suite(Protocol):
 
 
 SUITES: dict[str, Suite] = {suite.name: suite for suite in (COMMON, CURVES, RSA)}
+
+
+def suite_of(certificate: x509.Certificate) -> Suite:
+    """The suite a certificate signs under, with every algorithm that is taken from anybody. Raises ValueError."""
+    for suite in SUITES.values():
+        if suite.can_sign(certificate):
+            return RSA.accepting(OLDER) if suite is RSA else suite
+    raise ValueError("a certificate that signs under no suite")
