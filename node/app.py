@@ -125,7 +125,7 @@ class Node:
         """Set the gauges before they are read."""
         node = self.settings.node
         waiting = await self.database.read(outbox.waiting_by_recipient)
-        for peer in self.peers.reachable():
+        for peer in (*self.peers.reachable(), *self.peers.outside()):
             WAITING.labels(node, peer.node).set(waiting.get(peer.node, 0))
         AUTHORITIES.labels(node).set(await asyncio.to_thread(self.directory.count))
         TRUST_VALID.labels(node).set(self.peers.trust.valid_until.timestamp())

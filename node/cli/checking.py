@@ -11,7 +11,7 @@ from typing import Final, TypeVar
 
 from cryptography import x509
 
-from node.app import load_keys
+from node.app import load_keys, read_outside
 from node.catalogue import Catalogue
 from node.clock import SystemClock
 from node.errors import ImiError
@@ -99,7 +99,7 @@ def _trust(findings: list[Finding], settings: Settings) -> Peers | None:
             )
         )
         return None
-    peers = Peers(settings.node, kept)
+    peers = Peers(settings.node, kept, outside=read_outside(settings, kept))
     listed = settings.node in kept.nodes
     freshness = peers.freshness
     findings.append(
@@ -123,7 +123,8 @@ async def _peers(keys: NodeKeys, database: Database, peers: Peers, bodies: Bodie
         open_file=lambda _session, _reference: b"", undeliverable=lambda _session, _waiting: None,
     )  # fmt: skip
     try:
-        return list(await asyncio.gather(*(_peer(parts, peer.node, peer.url or "") for peer in peers.reachable())))
+        everybody = (*peers.reachable(), *peers.outside())
+        return list(await asyncio.gather(*(_peer(parts, peer.node, peer.url or "") for peer in everybody)))
     finally:
         await transport.close()
 

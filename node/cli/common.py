@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Concatenate, ParamSpec, TypeVar
 
@@ -81,10 +82,11 @@ def known_peers(settings: Settings) -> Peers:
 
 def field(label: str, value: object) -> None:
     """Print a labelled value, or the labelled lines of a mapping."""
-    if isinstance(value, dict):
+    if isinstance(value, dict) and value:
         console.print(f"{label:>36}:")
         for name, item in value.items():
             console.print(f"{'':>38}{plain(name)}  {plain(item)}", highlight=False, soft_wrap=True)
     else:
-        shown = plain(value) if value not in (None, "") else "–"
+        shown = plain(f"{value:%Y-%m-%d %H:%M:%S} UTC" if isinstance(value, datetime) else value)
+        shown = "–" if value in (None, "", {}) else shown
         console.print(f"{label:>36}  {shown}", highlight=False, soft_wrap=True)

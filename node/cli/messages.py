@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from node.cli.common import DEFAULT_CONFIG, Config, console, field, known_peers, look, stores, table
-from node.ids import NodeId, new_message_id
+from node.ids import NodeId, new_message_id, new_token
 
 if TYPE_CHECKING:
     from node.federation.as4 import Part
@@ -128,7 +128,7 @@ def send(
         message_id = new_message_id(settings.node)
         database.run(
             by_hand.post, found, message_id=message_id, content=_content(file), mime_type=mime or _type_of(file),
-            service=service, action=action, conversation=conversation, properties=given, at=SystemClock().now(),
+            service=service, action=action, conversation=conversation or new_token(8), properties=given, at=SystemClock().now(),
         )  # fmt: skip
     console.print(message_id, highlight=False, soft_wrap=True)
 

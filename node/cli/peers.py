@@ -228,7 +228,7 @@ def _print_what_they_need(settings: Settings, found: Candidate, known: Peers) ->
         field(purpose, path)
         field("SHA-256", grouped(fingerprint(x509.load_pem_x509_certificate(path.read_bytes()))))
     if own is not None:
-        field("their authority", f"{own.state_ca.subject.rfc4514_string()}, for a peer that wants the whole path")
+        field("who certified us", f"{own.state_ca.subject.rfc4514_string()}, for a peer that wants the whole path")
         field("SHA-256", grouped(fingerprint(own.state_ca)))
 
 

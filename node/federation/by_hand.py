@@ -16,6 +16,7 @@ from node.federation import as4, outbox
 from node.federation.operator import UnknownMessage
 from node.federation.peers import Peer
 from node.ids import MessageId
+from node.local_store.files import FileTooLarge
 from node.local_store.messages import InboxRow
 
 MAX_BYTES: Final = 1024 * 1024
@@ -33,12 +34,6 @@ class ServiceNotAgreed(Refused):
     """A service or an action is none of those agreed with the peer."""
 
     code = "refused.service-not-agreed"
-
-
-class TooLargeByHand(Refused):
-    """A file is larger than operators may send."""
-
-    code = "refused.file-too-large"
 
 
 class SeveralPeers(Refused):
@@ -64,15 +59,14 @@ def post(
 
     Args:
         service: empty: the first that is agreed.
-        conversation: empty: one of its own. Its messages reach the peer in order.
+        conversation: its messages reach the peer in order.
 
     Raises:
-        NotByHand: the peer is a node. ServiceNotAgreed. TooLargeByHand.
+        NotByHand: the peer is a node. ServiceNotAgreed. FileTooLarge.
     """
     check_outside(peer)
     if len(content) > MAX_BYTES:
-        raise TooLargeByHand(f"the file has {len(content)} bytes; operators send up to {MAX_BYTES}")
-    conversation = conversation or message_id
+        raise FileTooLarge(f"a file that operators send may have {MAX_BYTES} bytes", limit=MAX_BYTES)
     outbox.post(
         session,
         message_id=message_id,

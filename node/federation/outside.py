@@ -400,6 +400,7 @@ def describe(peer: Peer) -> dict[str, Any]:
     return {
         "address": peer.url,
         "suite": terms.suite.name,
+        "older algorithms taken": ", ".join(name for name, uri in _OLDER.items() if uri in _older_of(terms.suite)),
         "we are": f"{terms.our_party} ({terms.our_party_type})",
         "they are": f"{terms.their_party} ({terms.their_party_type})",
         "roles": " → ".join(terms.roles),
@@ -419,6 +420,11 @@ def describe(peer: Peer) -> dict[str, Any]:
         "taken at most": f"{terms.limits.entity} bytes on the wire, {terms.limits.decompressed} decompressed, "
         f"{terms.limits.parts} parts",
     }
+
+
+def _older_of(suite: as4.Suite) -> frozenset[str]:
+    found: frozenset[str] = getattr(suite, "older", frozenset())  # only the RSA suite has some
+    return found
 
 
 _IN_WORDS: Final = {

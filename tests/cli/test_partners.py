@@ -168,7 +168,7 @@ def test_a_file_above_a_mebibyte_is_refused(sides, tmp_path, capsys):
     file = tmp_path / "f.bin"
     file.write_bytes(bytes(1024 * 1024 + 1))
     assert estonia.command("messages", "send", "partner", str(file), "--action", "Submit") == 1
-    assert "up to 1048576" in capsys.readouterr().err
+    assert "may have 1048576 bytes" in capsys.readouterr().err
 
 
 def test_removing_a_peer_asks_for_its_name_and_keeps_what_waits(sides, tmp_path, monkeypatch, capsys):

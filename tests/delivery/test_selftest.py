@@ -3,14 +3,22 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from dataclasses import replace
+from datetime import UTC, datetime
 
 import pytest
+from aiohttp import web
 from sqlalchemy import text
 
+from node.federation import as4, listener, outside
+from node.federation.agreements import terms
+from node.federation.peers import Peers
 from node.federation.selftest import Result, check_peer
+from node.federation.tls import server_context
 from node.ids import NodeId
-from tests.delivery.harness import SmallNode, prepare
+from pki.node_keys import load_node_keys
+from tests.delivery.harness import SmallNode, prepare, trust_list
 from tests.delivery.partners import Side, introduce, two_sides
 
 CHECKS = [
@@ -106,6 +114,59 @@ async def test_another_certificate_at_the_door_is_told(sides):
         assert "not the one we know" in connect.says
 
 
+async def test_a_peer_that_believes_everything_is_a_fault_and_other_right_answers_are_named(sides):
+    estonia, partner = sides
+    introduce(estonia, partner)
+    introduce(partner, estonia)
+    async with estonia.small().running() as ours, _credulous(partner):
+        results = {result.check: result for result in await _results(ours, "partner")}
+        assert results["tampered"].verdict == "FAULT"
+        assert "do not exchange messages" in results["tampered"].advice
+        assert (results["duplicate"].verdict, results["duplicate"].says[:9]) == ("well", "EBMS:4001")
+        assert results["unsigned"].verdict == "told differently"  # a plain HTTP 400
+
+
+@contextlib.asynccontextmanager
+async def _credulous(side: Side):
+    """An access point that gives receipts for parts it never decrypts, and answers repeats as phase4 does."""
+    keys, kept = load_node_keys(side.home / "keys"), trust_list(side.folder, side.node)
+    peers = Peers(side.node, kept, outside=outside.read_all(side.home / "peers", side.node))
+    found, seen = terms(peers, keys, NodeId("estonia")), set()
+    agreed = found.agreement
+
+    async def receive(request: web.Request) -> web.Response:
+        at = datetime.now(UTC)
+        package = as4.unpack(request.headers["Content-Type"], await request.read(), agreed.limits)
+        header = as4.parse_soap(package, agreed.limits)
+        try:
+            verified = as4.verify(package, header, agreed, at=at)
+        except as4.As4Error:
+            return web.Response(status=400, text="no")
+        signed = {"message_id": "s@partner", "at": at, "form": agreed.signature_form, "signer": found.signer}
+        if header.message_id in seen:
+            built = as4.build_error(Repeated, ref_to_message_id=header.message_id, **signed)
+        else:
+            built = as4.build_receipt(verified.references, ref_to_message_id=header.message_id, **signed)
+        seen.add(header.message_id)
+        return web.Response(body=built.body, headers={"Content-Type": built.content_type})
+
+    app = web.Application()
+    app.router.add_post("/imi/v1/as4", receive)
+    port = int((side.home / "port").read_text())
+    runner = await listener.start(app, server_context(keys, peers), host="127.0.0.1", port=port)
+    try:
+        yield
+    finally:
+        await runner.cleanup()
+
+
+class Repeated(as4.As4Error):
+    """What phase4 answers a repeat with."""
+
+    ebms = as4.EBMS_CODES["EBMS:4001"]
+    description = "Another message with the same ID was already received."
+
+
 async def test_the_command_prints_each_check_and_ends_with_1_after_a_fault(sides, capsys):
     estonia, partner = sides
     introduce(estonia, partner)
@@ -122,8 +183,6 @@ async def test_the_command_prints_each_check_and_ends_with_1_after_a_fault(sides
 
 def _take_up(node: SmallNode, side: Side) -> None:
     """As a running node does within its trust interval."""
-    from node.federation import outside
-
     node.peers.replace_outside(outside.read_all(side.home / "peers", side.node))
 
 
