@@ -5,6 +5,9 @@ from __future__ import annotations
 import asyncio
 import io
 import json
+import os
+import re
+import subprocess
 import tomllib
 from pathlib import Path
 
@@ -15,6 +18,8 @@ from node import cli
 from node.federation import attempts, outside
 from tests.delivery.harness import until
 from tests.delivery.partners import SERVICE, Side, files_of, introduce, two_sides
+
+WITHOUT_DEFAULT = {"agreement_ref", "agreement_type", "our_party", "type", "property_types"}  # the example has some
 
 
 @pytest.fixture
@@ -120,6 +125,28 @@ async def test_files_go_to_and_come_from_a_partner_and_each_message_tells_its_st
     assert x509.load_pem_x509_certificate((partner.home / "keys/sign-ecc.crt").read_bytes()) in vouching
 
 
+async def test_rsa_keys_and_a_file_too_large_for_a_row(tmp_path, capsys):
+    estonia, partner = two_sides(tmp_path, family="rsa")
+    introduce(estonia, partner, family="rsa")
+    introduce(partner, estonia, family="rsa")
+    plan = tmp_path / "plan.bin"
+    plan.write_bytes(os.urandom(300_000))
+    assert await _run(estonia, "messages", "send", "partner", str(plan), "--action", "Submit") == 0
+    message_id = capsys.readouterr().out.strip()
+    async with partner.small().running(), estonia.small().running() as ours:
+        await until(lambda: _outcomes(ours, ["received"]))
+    capsys.readouterr()
+    assert await _run(partner, "messages", "show", message_id) == 0
+    assert "as4-1.15-rsa" in capsys.readouterr().out
+    assert await _run(partner, "messages", "payload", message_id, "--to", str(tmp_path / "inbox")) == 0
+    assert (tmp_path / "inbox/payload-1.bin").read_bytes() == plan.read_bytes()
+    assert await _run(estonia, "messages", "export", message_id, "--to", str(tmp_path / "evidence")) == 0
+    folder = tmp_path / "evidence"
+    verify = ["openssl", "verify", "-partial_chain", "-CAfile", "ca.crt", "sender.crt", "recipient.crt"]
+    told = await asyncio.to_thread(subprocess.run, verify, cwd=folder, capture_output=True, text=True, check=True)
+    assert told.stdout.splitlines() == ["sender.crt: OK", "recipient.crt: OK"]
+
+
 async def test_a_refused_message_tells_both_sides_which_field_differed(sides, tmp_path, capsys):
     estonia, partner = sides
     introduce(estonia, partner)
@@ -188,28 +215,21 @@ def test_removing_a_peer_asks_for_its_name_and_keeps_what_waits(sides, tmp_path,
     assert "waiting" in capsys.readouterr().out
 
 
-def test_the_example_agreement_is_one_and_names_every_entry(capsys):
+def test_the_example_agreement_is_one_and_names_every_entry_with_its_default(capsys):
     assert cli.run(["peers", "example"]) == 0
     text = capsys.readouterr().out
     outside.parse(text.encode())
-    everything = "\n".join(
-        line.removeprefix("# ") if line.startswith("# ") and "=" in line else line for line in text.splitlines()
-    )
-    written = tomllib.loads(everything)
+    everything = re.sub(r"^# (?=\w+ = )", "", text, flags=re.MULTILINE)
     outside.parse(everything.encode())
-    models = {
-        "": outside.AgreementFile, "service": outside.ServiceEntry, "retry": outside.RetryEntry,
-        "limits": outside.LimitsEntry,
-    }  # fmt: skip
-    for place, model in models.items():
-        found = written[place] if place else written
-        entries = found[0] if isinstance(found, list) else found
-        assert set(entries) == set(model.model_fields), place
+    written = tomllib.loads(everything)
+    parts = ((written, outside.AgreementFile), (written["service"][0], outside.ServiceEntry),
+             (written["retry"], outside.RetryEntry), (written["limits"], outside.LimitsEntry))  # fmt: skip
+    for entries, model in parts:
+        assert set(entries) == set(model.model_fields)
+        shown = model.model_validate(entries)
         for name, about in model.model_fields.items():
-            if not about.is_required() and name not in {"agreement_ref", "agreement_type", "our_party", "type",
-                                                       "property_types", "retry", "limits"}:  # fmt: skip
-                shown = model.model_validate(entries)
-                assert getattr(shown, name) == about.default, name
+            if not about.is_required() and name not in WITHOUT_DEFAULT:
+                assert getattr(shown, name) == about.get_default(call_default_factory=True), name
 
 
 async def _run(side: Side, *arguments: str) -> int:
