@@ -56,7 +56,7 @@ def list_(
         print(operator.as_json(lines))
         return
     table(
-        "", ("", "at", "peer", "case", "state", "tries", "bytes", "message id"),
+        "", ("", "at", "peer", "conversation", "state", "tries", "bytes", "message id"),
         [("→" if m.direction == "out" else "←", f"{m.at:%Y-%m-%d %H:%M:%S}", m.peer, m.conversation,
           m.state, m.attempts, m.size, m.message_id) for m in lines],
         empty="No message yet.",

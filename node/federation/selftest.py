@@ -110,7 +110,9 @@ async def _connect(peer: Peer, keys: NodeKeys, peers: Peers) -> Result:
             where.hostname, where.port or 443, ssl=context, server_hostname=where.hostname
         )
     except ssl.SSLCertVerificationError as error:
-        raise _Faulty(f"its TLS certificate is not the one we know: {error.verify_message or error}", _OTHER) from error
+        raise _Faulty(
+            f"its TLS certificate is not the one we know: {getattr(error, 'verify_message', '') or error}", _OTHER
+        ) from error
     except ssl.SSLError as error:
         raise _Faulty(f"no TLS 1.3: {error.reason}", "the peer's door must offer TLS 1.3") from error
     except OSError as error:

@@ -17,6 +17,7 @@ from node.federation.peers import Peers
 from node.federation.selftest import Result, check_peer
 from node.federation.tls import server_context
 from node.ids import NodeId
+from pki.authority import StateAuthority
 from pki.node_keys import load_node_keys
 from tests.delivery.harness import SmallNode, prepare, trust_list
 from tests.delivery.partners import Side, introduce, two_sides
@@ -103,13 +104,15 @@ async def test_a_peer_that_is_not_there_says_where_we_looked(sides):
         assert "firewall" in connect.advice
 
 
-async def test_another_certificate_at_the_door_is_told(sides):
+@pytest.mark.parametrize("anchor", ["another's", "its authority's"])
+async def test_another_certificate_at_the_door_is_told(sides, anchor):
     estonia, partner = sides
     introduce(estonia, partner)
     async with estonia.small().running() as ours, partner.small().running():
         (peer,) = ours.peers.outside()
-        (own,) = (each for each in ours.peers.all() if each.node == "EE")
-        ours.peers.replace_outside([replace(peer, tls=(own.state_ca,))])
+        state = (estonia if anchor == "another's" else partner).folder / "states"
+        other = StateAuthority.open(next(state.iterdir())).certificate
+        ours.peers.replace_outside([replace(peer, tls=(other,))])
         (connect,) = await _results(ours, "partner")
         assert "not the one we know" in connect.says
 
