@@ -7,7 +7,7 @@ stops only its own order key; Unavailable goes up, and the lane tries again late
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import structlog
 from cryptography.hazmat.primitives.serialization import Encoding
@@ -103,7 +103,7 @@ def _pack(waiting: Waiting, contents: tuple[as4.Part, ...], found: Terms, bodies
         action=waiting.action,
         timestamp=waiting.posted_at,
         properties={"originalSender": us, "finalRecipient": them, **waiting.properties},
-        parts=contents,
+        parts=contents if agreed.compress else tuple(replace(part, compressed=False) for part in contents),
     )
     built = as4.build(message, agreement=agreed, signer=signer, encrypt_for=found.encrypt_for, spool=bodies.spool)
     assert signer.certificate is not None

@@ -147,6 +147,22 @@ async def test_rsa_keys_and_a_file_too_large_for_a_row(tmp_path, capsys):
     assert told.stdout.splitlines() == ["sender.crt: OK", "recipient.crt: OK"]
 
 
+@pytest.mark.parametrize("compress", ["true", "false"])
+async def test_payloads_travel_as_agreed(sides, tmp_path, capsys, compress):
+    estonia, partner = sides
+    introduce(estonia, partner, more=f"compress = {compress}")
+    introduce(partner, estonia)
+    permit = tmp_path / "permit.xml"
+    permit.write_text("<permit> <!-- none --> </permit>")
+    assert await _run(estonia, "messages", "send", "partner", str(permit), "--action", "Submit") == 0
+    message_id = capsys.readouterr().out.strip()
+    async with partner.small().running(), estonia.small().running() as ours:
+        await until(lambda: _outcomes(ours, ["received"]))
+    capsys.readouterr()
+    assert await _run(partner, "messages", "show", message_id) == 0
+    assert ("application/xml, compressed" in capsys.readouterr().out) == (compress == "true")
+
+
 async def test_a_refused_message_tells_both_sides_which_field_differed(sides, tmp_path, capsys):
     estonia, partner = sides
     introduce(estonia, partner)
