@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Final, Literal, cast
 
-from sqlalchemy import Table, delete, insert, select
+from sqlalchemy import Table, bindparam, delete, select, text
 from sqlalchemy.orm import Session
 
 from node.errors import ImiError
 from node.federation import as4
 from node.federation.protocol import Again, NeverAgain, Outcome, Received
 from node.local_store.messages import AttemptRow
+from node.local_store.tables import UtcDateTime
 
 KEPT: Final = 100  # of each message: a peer that is away for weeks must not fill the disk
 
@@ -58,9 +59,9 @@ def attempt_of(answered: Answered, *, at: datetime) -> Attempt:
 
 def add(session: Session, attempts: Sequence[tuple[int, int, Answered]], *, at: datetime) -> None:
     """Keep attempts: (outbox id, how many there were before, answer); the oldest of a message beyond KEPT go."""
-    rows = [{"message": number, **asdict(attempt_of(answered, at=at))} for number, _, answered in attempts]
+    rows = [{"message": number, **_row(attempt_of(answered, at=at))} for number, _, answered in attempts]
     if rows:
-        session.connection().execute(insert(_table), rows)
+        session.connection().execute(_INSERT, rows)
     for number, before, _ in attempts:
         if before >= KEPT:
             newest = select(_table.c.id).where(_table.c.message == number).order_by(_table.c.id.desc()).limit(KEPT)
@@ -71,8 +72,19 @@ def add(session: Session, attempts: Sequence[tuple[int, int, Answered]], *, at: 
 def of_message(session: Session, number: int) -> list[Attempt]:
     """The attempts of one outbox row, oldest first."""
     rows = session.execute(select(_table).where(_table.c.message == number).order_by(_table.c.id))
-    names = Attempt.__dataclass_fields__
-    return [Attempt(**{name: getattr(row, name) for name in names}) for row in rows]
+    return [Attempt(**{name: getattr(row, name) for name in _NAMES}) for row in rows]
+
+
+_NAMES: Final = tuple(Attempt.__dataclass_fields__)
+
+# A statement of every message, made once: building one anew takes longer than running it.
+_INSERT: Final = text(
+    f"INSERT INTO attempts (message, {', '.join(_NAMES)}) VALUES (:message, :{', :'.join(_NAMES)})"  # noqa: S608  # our own names
+).bindparams(bindparam("at", type_=UtcDateTime()))
+
+
+def _row(attempt: Attempt) -> dict[str, object]:
+    return {name: getattr(attempt, name) for name in _NAMES}
 
 
 def words(signal: as4.Signal) -> str:
