@@ -27,7 +27,7 @@ Config = Annotated[
 P = ParamSpec("P")
 T = TypeVar("T")
 DEFAULT_CONFIG = Path("node.toml")
-console = Console()
+console = Console(emoji=False)  # urn:example:id:7 is an identifier
 
 
 def table(title: str, columns: Sequence[str], rows: Iterable[Sequence[object]], *, empty: str) -> None:

@@ -149,7 +149,7 @@ def add(
 
     `imi-node peers add partner --agreement partner.toml --tls tls.pem --sign sign.pem --encrypt encrypt.pem`
 
-    `imi-node peers add partner … --fingerprint AB:CD:… --fingerprint 12:34:…`
+    `imi-node peers add partner … --fingerprint AB12… --fingerprint 34CD…`
     """
     from node.app import PEERS_FOLDER, load_keys
     from node.federation import outside

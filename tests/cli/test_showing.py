@@ -15,7 +15,7 @@ from node.local_store.database import Database
 from node.local_store.messages import OutboxRow
 
 MESSAGE = "m@ee.imi.node"
-SAID_BY_A_PEER = "EBMS:0004 [/red] \x1b[2J gone"
+SAID_BY_A_PEER = "EBMS:0004 urn:example:id:7 [/red] \x1b[2J gone"
 
 
 def test_an_error_text_of_a_peer_is_no_markup(tmp_path, capsys):
@@ -24,7 +24,7 @@ def test_an_error_text_of_a_peer_is_no_markup(tmp_path, capsys):
         assert cli.run([*command, "--config", str(config)]) == 0
         assert "\x1b[2J" not in capsys.readouterr().out
     cli.run(["messages", "show", MESSAGE, "--config", str(config)])
-    assert "[/red]" in capsys.readouterr().out
+    assert "urn:example:id:7 [/red]" in capsys.readouterr().out
 
 
 def _node(folder: Path) -> Path:
