@@ -44,14 +44,16 @@ def list_(
     **Examples** `imi-node messages list --conversation FR-2026-000001`, `imi-node messages list --refused --peer partner`
     """
     from node.federation import operator, rejections
+    from node.local_store.bodies import Bodies
 
     if refused and conversation:
         raise typer.BadParameter("what was refused is not looked up by conversation: leave out --conversation")
-    with stores(config) as (_, database):
+    with stores(config) as (settings, database):
         if refused:
             _print_rejections(look(database, rejections.newest, peer=peer, limit=limit), json=json)
             return
-        lines = look(database, operator.list_messages, conversation=conversation, peer=peer, limit=limit)
+        bodies = Bodies(settings.data / "messages")
+        lines = look(database, operator.list_messages, bodies, conversation=conversation, peer=peer, limit=limit)
     if json:
         print(operator.as_json(lines))
         return

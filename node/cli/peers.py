@@ -152,9 +152,10 @@ def add(
     `imi-node peers add partner … --fingerprint AB12… --fingerprint 34CD…`
     """
     from node.app import PEERS_FOLDER, load_keys
-    from node.federation import outside
+    from node.federation import outbox, outside
 
-    settings = load(config)
+    with stores(config) as (settings, database):
+        waiting = look(database, outbox.unfinished, NodeId(name))
     folder = settings.data / PEERS_FOLDER
     known = known_peers(settings)
     own = known.trust.nodes.get(settings.node)
@@ -168,6 +169,11 @@ def add(
     console.print(f"Agreed with {name}:", highlight=False)
     _print_agreement(found.peer)
     _print_certificates((purpose, one) for purpose, one in certificates.distinct().values())
+    if waiting:
+        console.print(
+            f"\n{waiting} messages wait for a peer called {name} since before: they go to this one. If it is another "
+            f"organisation than then, stop here and choose another name."
+        )
     _confirm(certificates, fingerprint or [])
     outside.write(folder, name, found.agreement, found.certificates)
     console.print(f"\n{name} is written down in {folder / name}.", highlight=False, soft_wrap=True)

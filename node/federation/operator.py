@@ -67,16 +67,18 @@ class LaneLine:
 # Not the bytes: a list must not read what the messages carry.
 _SENT: Final = (
     _out.c.message_id, _out.c.recipient, _out.c.conversation, _out.c.action, _out.c.posted_at, _out.c.state,
-    _out.c.attempts, _out.c.last_error, func.coalesce(func.length(_out.c.body), 0).label("size"),
+    _out.c.attempts, _out.c.last_error, func.coalesce(func.length(_out.c.body), 0).label("size"), _out.c.body_file,
     _out.c.receipt.is_not(None).label("has_receipt"),
 )  # fmt: skip
 _GOT: Final = (
     _in.c.message_id, _in.c.sender, _in.c.conversation, _in.c.action, _in.c.received_at, _in.c.repeats,
-    func.length(_in.c.body).label("size"),
+    func.length(_in.c.body).label("size"), _in.c.body_file,
 )  # fmt: skip
 
 
-def list_messages(session: Session, *, conversation: str = "", peer: str = "", limit: int = 100) -> list[MessageLine]:
+def list_messages(
+    session: Session, bodies: Bodies, *, conversation: str = "", peer: str = "", limit: int = 100
+) -> list[MessageLine]:
     """Messages sent and received, newest first."""
     sent = select(*_SENT).order_by(_out.c.id.desc()).limit(limit)
     got = select(*_GOT).order_by(_in.c.id.desc()).limit(limit)
@@ -84,7 +86,8 @@ def list_messages(session: Session, *, conversation: str = "", peer: str = "", l
         sent, got = sent.where(_out.c.conversation == conversation), got.where(_in.c.conversation == conversation)
     if peer:
         sent, got = sent.where(_out.c.recipient == peer), got.where(_in.c.sender == peer)
-    lines = [_sent_line(row) for row in session.execute(sent)] + [_got_line(row) for row in session.execute(got)]
+    lines = [_sent_line(row, bodies) for row in session.execute(sent)]
+    lines += [_got_line(row, bodies) for row in session.execute(got)]
     return sorted(lines, key=lambda line: line.at, reverse=True)[:limit]
 
 
@@ -130,7 +133,7 @@ def lanes(session: Session) -> list[LaneLine]:
     return found
 
 
-def _sent_line(row: Any) -> MessageLine:
+def _sent_line(row: Any, bodies: Bodies) -> MessageLine:
     return MessageLine(
         direction="out",
         message_id=row.message_id,
@@ -140,13 +143,20 @@ def _sent_line(row: Any) -> MessageLine:
         at=row.posted_at,
         state=row.state,
         attempts=row.attempts,
-        size=row.size,
+        size=_size(row, bodies),
         receipt_verified=row.has_receipt,
         last_error=row.last_error,
     )
 
 
-def _got_line(row: Any) -> MessageLine:
+def _size(row: Any, bodies: Bodies) -> int:
+    try:
+        return bodies.size(row.body_file) if row.body_file else int(row.size)
+    except FileNotFoundError:  # a list is no place to stumble over it: showing the message does
+        return 0
+
+
+def _got_line(row: Any, bodies: Bodies) -> MessageLine:
     return MessageLine(
         direction="in",
         message_id=row.message_id,
@@ -156,7 +166,7 @@ def _got_line(row: Any) -> MessageLine:
         at=row.received_at,
         state="received",
         attempts=1 + row.repeats,
-        size=row.size,
+        size=_size(row, bodies),
         receipt_verified=True,
         last_error="",
     )

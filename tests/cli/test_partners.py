@@ -139,7 +139,10 @@ async def test_rsa_keys_and_a_file_too_large_for_a_row(tmp_path, capsys):
     assert await _run(partner, "messages", "show", message_id) == 0
     assert "as4-1.15-rsa" in capsys.readouterr().out
     assert await _run(partner, "messages", "payload", message_id, "--to", str(tmp_path / "inbox")) == 0
+    capsys.readouterr()
     assert (tmp_path / "inbox/payload-1.bin").read_bytes() == plan.read_bytes()
+    assert await _run(partner, "messages", "list", "--json") == 0
+    assert json.loads(capsys.readouterr().out)[0]["size"] > 300_000
     assert await _run(estonia, "messages", "export", message_id, "--to", str(tmp_path / "evidence")) == 0
     folder = tmp_path / "evidence"
     verify = ["openssl", "verify", "-partial_chain", "-CAfile", "ca.crt", "sender.crt", "recipient.crt"]
@@ -229,6 +232,9 @@ def test_removing_a_peer_asks_for_its_name_and_keeps_what_waits(sides, tmp_path,
     assert not (estonia.home / "peers/partner").exists()
     assert estonia.command("messages", "show", message_id) == 0
     assert "waiting" in capsys.readouterr().out
+    given = [option for digest in _fingerprints(partner) for option in ("--fingerprint", digest)]
+    assert estonia.command("peers", "add", "partner", *_options(files_of(partner)), *given) == 0
+    assert "1 messages wait for a peer called partner" in capsys.readouterr().out
 
 
 def test_the_example_agreement_is_one_and_names_every_entry_with_its_default(capsys):
