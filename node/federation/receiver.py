@@ -1,4 +1,4 @@
-"""Taking messages: every check in a fixed order, then one transaction, then the receipt (as4.md section 11).
+"""Taking messages: every check in a fixed order, then one transaction, then the receipt (docs/reference/wire-format.md).
 
     1 size, MIME, part count      5 signature, and what it covers       8 decompression, bounded
     2 XML, header                 6 decryption; parts are those signed  9 one transaction: inbox row, receipt, effects

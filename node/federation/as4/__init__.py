@@ -43,6 +43,7 @@ from node.federation.as4.errors import (
     PolicyBroken,
     TooLarge,
     UnexpectedUnit,
+    WrongCharset,
 )
 from node.federation.as4.export import Exchange, export
 from node.federation.as4.mime import Attachment, Package, unpack
@@ -132,6 +133,7 @@ __all__ = [
     "UnexpectedUnit",
     "UserMessage",
     "Verified",
+    "WrongCharset",
     "build",
     "build_error",
     "build_receipt",

@@ -36,6 +36,7 @@ from node.federation.as4.signing import envelope, write_timestamp_and_id
 from node.federation.as4.spooling import Content, Source, Spool, Spooled, spooled
 
 _SAFE_ID = re.compile(r"[A-Za-z0-9._-]{1,200}@[A-Za-z0-9._-]{1,200}")
+_SAFE_CONTENT_ID = re.compile(rf"[A-Za-z0-9._-]{{1,200}}|{_SAFE_ID.pattern}")  # Domibus: payload profiles fix `message`
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -104,8 +105,8 @@ def _check(message: UserMessage, agreement: Agreement) -> Service:
         raise ValueError("the message id is no plain id@domain")
     if len(message.parts) > agreement.limits.parts:
         raise ValueError("too many parts")
-    if any(part.content_id and not _SAFE_ID.fullmatch(part.content_id) for part in message.parts):
-        raise ValueError("a content id is no plain id@domain")
+    if any(part.content_id and not _SAFE_CONTENT_ID.fullmatch(part.content_id) for part in message.parts):
+        raise ValueError("a content id is no plain id")
     return service
 
 

@@ -26,6 +26,7 @@ from node.federation.as4.errors import (
     FailedDecompression,
     FailedDecryption,
     PolicyBroken,
+    WrongCharset,
 )
 from node.federation.as4.model import Decrypter, Limits, Part, Reference, UserMessage
 from node.federation.as4.own_form import OwnEnvelope
@@ -220,7 +221,7 @@ def _check_digests(verified: Verified, octets: Octets) -> None:
 
 
 def decompress(decrypted: Decrypted, limits: Limits | None = None, spool: Spool | None = None) -> UserMessage:
-    """The message, its parts in the header's order. Raises FailedDecompression.
+    """The message, its parts in the header's order. Raises FailedDecompression or WrongCharset.
 
     Args:
         spool: where parts go that are, or may become, larger than 1 MiB.
@@ -234,7 +235,7 @@ def decompress(decrypted: Decrypted, limits: Limits | None = None, spool: Spool 
     for info in header.parts:
         try:
             part = _plain_part(info, decrypted.octets[info.content_id], left, bounds.ratio, spool)
-        except FailedDecompression as error:
+        except (FailedDecompression, WrongCharset) as error:
             error.message_id = header.message_id
             raise
         left -= size_of(part.content)
@@ -251,6 +252,8 @@ def _plain_part(info: PartInfo, octets: Content, limit: int, ratio: int, spool: 
     content = _inflate(octets, limit, ratio, spool) if compressed else octets
     if size_of(content) > limit:
         raise FailedDecompression("the parts are too large together")
+    if info.charset is not None:
+        payload.check_charset(content, info.mime_type, info.charset)
     return Part(
         content=content,
         mime_type=info.mime_type,

@@ -176,6 +176,14 @@ class FailedDecompression(As4Error):
     description = "A compressed part could not be decompressed."
 
 
+class WrongCharset(As4Error):
+    """A text or XML part is not text in the CharacterSet its header names, or that is none we read."""
+
+    code = "peer.wrong-charset"
+    ebms = VALUE_INCONSISTENT
+    description = "A part is not in the character set named for it."
+
+
 class ClashingRepeat(As4Error):
     """A known MessageId came again with other content."""
 

@@ -5,6 +5,7 @@ Source: AS4 1.0 section 3.1 (compression); SwA profile 1.1.1 section 5.4.2 (what
 
 from __future__ import annotations
 
+import codecs
 import hashlib
 import re
 import zlib
@@ -14,13 +15,17 @@ from lxml import etree
 
 from node.federation.as4 import reading
 from node.federation.as4.canonical import sha256
-from node.federation.as4.errors import BadEnvelope, BadSignature, FailedDecompression
+from node.federation.as4.errors import BadEnvelope, BadSignature, FailedDecompression, WrongCharset
 from node.federation.as4.model import MIB
 from node.federation.as4.spooling import CHUNK, Content, chunks_of, size_of, whole
 
 _GZIP = 31  # zlib's window size with a gzip header and trailer
 _MAX_XML = 8 * MIB  # canonicalising takes many times that in memory; larger documents are sent compressed
 _XML = re.compile(r"(text/xml|application/xml|[^/]+/[^/]+\+xml)")
+# No others: Python's codecs include compressions, ciphers and some whose time is quadratic.
+_CHARSETS = re.compile(
+    r"utf-(8|16|16le|16be|32|32le|32be)|us-ascii|iso-8859-([1-9]|1[013456])|windows-125[0-8]", re.IGNORECASE
+)
 
 
 def compress(content: bytes) -> bytes:
@@ -78,13 +83,37 @@ def decompressed(content: Content, *, limit: int, ratio: int) -> Iterator[bytes]
         raise FailedDecompression("the gzip data ends early")
 
 
+def check_charset(content: Content, media_type: str, charset: str) -> None:
+    """Raises WrongCharset if `content`, of a text or XML type, is not text in `charset`. Other types are not judged.
+
+    XML must also begin as XML does: nearly any bytes of even number are UTF-16LE.
+    """
+    kind = _kind(media_type)
+    is_xml = _XML.fullmatch(kind) is not None
+    if not is_xml and not kind.startswith("text/"):
+        return
+    if not _CHARSETS.fullmatch(charset):
+        raise WrongCharset(f"character set {charset[:40]!r} is not read here")
+    decoder = codecs.getincrementaldecoder(charset)()
+    beginning = ""
+    try:
+        for piece in chunks_of(content):  # text takes up to four times its bytes
+            found = decoder.decode(piece)
+            beginning = beginning or found.lstrip("\ufeff \t\r\n")[:1]
+        decoder.decode(b"", final=True)
+    except UnicodeError as error:  # also for UTF-16 and UTF-32 without a byte order mark
+        raise WrongCharset(f"a part is not {charset}") from error
+    if is_xml and beginning not in ("", "<"):
+        raise WrongCharset(f"an XML part does not begin as XML in {charset}")
+
+
 def digest(content: Content, media_type: str) -> bytes:
     """The digest of an attachment's content under the Attachment-Content-Signature transform.
 
     `media_type` is that of the attached octets: application/gzip for a compressed part. Raises BadSignature if it
     says XML and the content is none, has a document type, is larger than 8 MiB, or too broad to be canonicalised.
     """
-    kind = media_type.partition(";")[0].strip().lower()
+    kind = _kind(media_type)
     if _XML.fullmatch(kind):
         try:
             return sha256(_canonical_document(content))
@@ -101,8 +130,13 @@ def digest(content: Content, media_type: str) -> bytes:
 
 def is_digested_as_it_is(media_type: str) -> bool:
     """Whether the octets themselves are digested, and not another form of them."""
-    kind = media_type.partition(";")[0].strip().lower()
+    kind = _kind(media_type)
     return not kind.startswith("text/") and not _XML.fullmatch(kind)
+
+
+def _kind(media_type: str) -> str:
+    """A media type without its parameters."""
+    return media_type.partition(";")[0].strip().lower()
 
 
 def _with_crlf(text: bytes) -> bytes:
