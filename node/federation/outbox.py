@@ -395,7 +395,8 @@ _BUILT: Final = text(
 )
 _RECEIVED: Final = text(
     "UPDATE outbox SET state = 'received', received_at = :at, receipt = :receipt, receipt_certificate = :certificate,"
-    " attempts = attempts + 1, next_attempt_at = NULL, due_at = NULL, last_error = :error WHERE id = :id"
+    " attempts = attempts + 1, next_attempt_at = NULL, due_at = NULL, last_error = :error"
+    " WHERE id = :id AND state != 'received'"  # the first receipt is the evidence
 ).bindparams(_AT)
 _NEXT_IS_DUE: Final = text(
     "UPDATE outbox SET due_at = :at WHERE state = 'waiting' AND id = ("
