@@ -8,7 +8,7 @@ SECONDS ?= 60
 RUN := $(BIN)/imi-node
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-all interop lint bench bench-peers fuzz fuzz-one lock clean
+.PHONY: help demo test test-all interop conformance lint bench bench-peers fuzz fuzz-one lock clean
 
 help: ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
@@ -42,6 +42,9 @@ test-all: $(VENV)/.dev ## what `make test` leaves out: browser, laws at length, 
 
 interop: $(VENV)/.dev ## tests with other implementations as peers (phase4 among them: needs java and mvn)
 	@$(BIN)/python -m pytest -m interop $(ARGS)
+
+conformance: $(VENV)/.dev ## the AS4 conformance tests; writes docs/reference/as4-conformance.md
+	@$(BIN)/python -m tools.conformance $(ARGS)
 
 lint: $(VENV)/.dev ## ruff, mypy strict, import-linter
 	@$(BIN)/ruff check .

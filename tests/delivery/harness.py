@@ -31,7 +31,7 @@ from node import log
 from node.clock import Clock, SystemClock
 from node.federation import as4, listener, outbox, outside
 from node.federation.peers import Peers, TrustList
-from node.federation.receiver import Inbound, Receiver
+from node.federation.receiver import Deliver, Inbound, Receiver
 from node.federation.sender import Sender, SenderParts
 from node.federation.tls import add_anchors, server_context
 from node.federation.transport import Transport
@@ -119,6 +119,7 @@ class SmallNode:
     node: NodeId
     clock: Clock = field(default_factory=SystemClock)
     crash_at: Callable[[str], None] = lambda _line: None
+    deliver: Deliver = lambda session, inbound: deliver(session, inbound)  # noqa: PLW0108  # it is defined below
     database: Database = field(init=False)
     peers: Peers = field(init=False)
     sender: Sender = field(init=False)
@@ -153,7 +154,7 @@ class SmallNode:
             peers=self.peers,
             keys=keys,
             bodies=self.bodies,
-            deliver=deliver,
+            deliver=self.deliver,
             crash_at=self.crash_at,
         )
         app = listener.application(
