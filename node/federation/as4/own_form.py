@@ -210,7 +210,9 @@ def _envelope(cursor: _Cursor) -> OwnEnvelope:
     cursor.take(pieces.VALUE_OPEN)
     signature = decoded(cursor.until(pieces.VALUE_CLOSE))
     cursor.take(
-        pieces.KEY_INFO.format(reference=pieces.TOKEN_REFERENCE.format(kind=names.X509V3, identifier=f"X509-{token}", says=""))
+        pieces.KEY_INFO.format(
+            reference=pieces.TOKEN_REFERENCE.format(kind=names.X509V3, identifier=f"X509-{token}", says="")
+        )
     )
     cursor.take(pieces.SECURITY_CLOSE)
     body = pieces.BODY.format(token=token)
