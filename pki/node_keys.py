@@ -77,7 +77,7 @@ class Certificates(BaseModel):
     more: dict[MoreKind, str] = Field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class NodeKeys:
     """A node's keys, ready for use. The TLS key stays in its file: OpenSSL reads it from there.
 

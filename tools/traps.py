@@ -61,8 +61,8 @@ TRAPS: Final = (
             Guard(
                 file=f"{AS4}/signing.py",
                 where="envelope",
-                old="{_SECURITY_OPEN}{security}{named.token}{signed}",
-                new="{_SECURITY_OPEN}{named.token}{signed}{security}",
+                old="{pieces.SECURITY_OPEN}{security}{named.token}{signed}",
+                new="{pieces.SECURITY_OPEN}{named.token}{signed}{security}",
                 test=f"{AS4_TESTS}/test_traps.py::test_what_is_encrypted_stands_before_the_signature",
             ),
         ),
@@ -335,9 +335,9 @@ TRAPS: Final = (
             ),
             Guard(
                 file=f"{AS4}/decrypting.py",
-                where="_decrypt_all",
-                old="    if sorted(named) != sorted(verified.package.attachments):\n",
-                new="    if not named:\n",
+                where="_encrypted_parts",
+                old="    if sorted(part.content_id for part in parts) != sorted(verified.package.attachments):\n",
+                new="    if not parts:\n",
                 test=f"{AS4_TESTS}/test_forgeries.py::test_one_unencrypted_part_among_encrypted_ones_is_refused",
             ),
         ),
@@ -371,9 +371,8 @@ TRAPS: Final = (
             Guard(
                 file=f"{AS4}/decrypting.py",
                 where="_decrypt_all",
-                old="_open(content_key, attachments[part.content_id].content, spool)",
-                new="_open(wrapped.unwrap(_choose(wrapped.recipient, verified, keys)), "
-                "attachments[part.content_id].content, spool)",
+                old="_open(content_key, attachments[content_id].content, spool)",
+                new="_open(wrapped.unwrap(_choose(named, keys)), attachments[content_id].content, spool)",
                 test=f"{AS4_TESTS}/test_traps.py::"
                 "test_a_message_of_many_parts_takes_one_private_operation_and_its_receipt_another",
             ),

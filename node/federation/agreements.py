@@ -6,7 +6,6 @@ Between nodes all of it follows from the trust list; with other access points it
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import Final
 
 from cryptography import x509
@@ -35,10 +34,11 @@ def terms(peers: Peers, keys: NodeKeys, node: NodeId) -> Terms:
     Raises:
         UnknownPeer: it is not a peer, or both sides have no suite in common.
     """
-    peer = peers.get(node)
-    if peer.terms is not None:
-        return _written(peer, peer.terms, keys)
-    return _listed(peers.us, peers.trust.nodes.get(peers.us), peer, keys)
+    remembered = peers.derived
+    found = remembered.get((node, id(keys)))
+    if not isinstance(found, Terms):
+        found = remembered[node, id(keys)] = _terms(peers, keys, peers.get(node))
+    return found
 
 
 def has_keys(keys: NodeKeys, suite: as4.Suite) -> bool:
@@ -47,7 +47,12 @@ def has_keys(keys: NodeKeys, suite: as4.Suite) -> bool:
     return _signer(keys, suite) is not None and any(decrypts)
 
 
-@lru_cache(maxsize=256)
+def _terms(peers: Peers, keys: NodeKeys, peer: Peer) -> Terms:
+    if peer.terms is not None:
+        return _written(peer, peer.terms, keys)
+    return _listed(peers.us, peers.trust.nodes.get(peers.us), peer, keys)
+
+
 def _listed(us: NodeId, own: Peer | None, peer: Peer, keys: NodeKeys) -> Terms:
     """The first suite that both entries name, in the order of `SUITES`: each side comes to the same one."""
     ours = as4.SUITES if own is None else own.suites
@@ -68,7 +73,6 @@ def _listed(us: NodeId, own: Peer | None, peer: Peer, keys: NodeKeys) -> Terms:
     raise UnknownPeer(f"{peer.node} and this node have no message suite with keys in common", node=peer.node)
 
 
-@lru_cache(maxsize=256)
 def _written(peer: Peer, agreed: as4.Agreement, keys: NodeKeys) -> Terms:
     suite = agreed.suite
     signer, certificate = _signer(keys, suite), _encryption(peer, suite)

@@ -57,7 +57,7 @@ class LogKey:
     host: NodeId
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Peer:
     """A node as the trust list describes it; a hosted State has neither url nor certificates.
 
@@ -132,6 +132,7 @@ class Peers:
         self._by_fingerprint = _fingerprints(trust)
         self._verdicts: dict[bytes, tuple[datetime, Peer]] = {}
         self._outside, self._shown = _by_name(outside), _by_tls(outside)
+        self.derived: dict[object, object] = {}  # what others worked out from the lists in force; ends with them
 
     @property
     def trust(self) -> TrustList:
@@ -149,7 +150,7 @@ class Peers:
         with self._lock:
             self._trust = trust
             self._by_fingerprint = _fingerprints(trust)
-            self._verdicts = {}
+            self._verdicts, self.derived = {}, {}
         for listener in self._listeners if changed else ():
             listener()
 
@@ -157,6 +158,7 @@ class Peers:
         """Put these access points outside the federation in the place of those there were."""
         with self._lock:
             self._outside, self._shown = _by_name(outside), _by_tls(outside)
+            self.derived = {}
         for listener in self._listeners:
             listener()
 

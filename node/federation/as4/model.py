@@ -189,7 +189,7 @@ class Retry:
     report_after: timedelta = timedelta(hours=24)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Agreement:
     """What was agreed with one peer (a P-Mode): the algorithms are taken from here, never from a message."""
 

@@ -16,7 +16,7 @@ from node.federation import as4
 from node.federation.as4 import building, names, signing, tokens
 from node.federation.as4.mime import Attachment
 
-from .conftest import NOW, Side, encryption_key, signing_key
+from .conftest import NOW, Side, agreeing, encryption_key, signing_key, verify
 
 
 def altered(pair, old: bytes, new: bytes, built=None, **changes):
@@ -29,9 +29,8 @@ def altered(pair, old: bytes, new: bytes, built=None, **changes):
 
 def verify_soap(pair, built, soap: bytes, **changes):
     agreement = pair.si.agreement_with(pair.at, **changes)
-    package = replace(as4.unpack(built.content_type, built.body, agreement.limits), soap=soap)
-    verified = as4.verify(package, as4.parse_soap(package, agreement.limits), agreement, at=NOW)
-    return as4.decrypt(verified, [pair.si.decrypter])
+    package = as4.unpack(built.content_type, built.body, agreement.limits)
+    return agreeing(lambda form: as4.decrypt(verify(replace(package, soap=form), agreement), [pair.si.decrypter]), soap)
 
 
 def part(pattern: bytes, soap: bytes) -> bytes:
