@@ -1,6 +1,7 @@
-"""Messages between two node processes over mutual TLS, both stores durable: messages a second, CPU a message, waiting.
+"""Messages between two node processes over mutual TLS, both stores durable: rate, waiting times, CPU, bytes, memory.
 
 The receiver runs in a process of its own, the sender in this one; WAL and synchronous=FULL are asserted on both files.
+The same two processes are measured with storing switched off, too: what is left is AS4, HTTP and TLS.
 """
 
 from __future__ import annotations
@@ -10,81 +11,147 @@ import contextlib
 import json
 import logging
 import os
+import re
 import statistics
 import sys
 import tempfile
 import time
 from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 
 import structlog
 from sqlalchemy import text
 
-from node.federation import outbox
-from node.ids import NodeId
-from tests.delivery.harness import SmallNode, prepare, until
+from node.federation import as4, outbox
+from node.federation.agreements import terms
+from node.ids import MessageId, NodeId, new_message_id
+from tests.delivery.harness import MIB, SmallNode, prepare, until
 
 COUNT: Final = 3000
 SIZE: Final = 2048
+FLIGHTS: Final = (1, 8, 32)
 CASES: Final = 200
 MANY: Final = 1_000_000
+LARGE: Final = 40  # messages with a file of 1 MB
+SUITES: Final = {"2.0": ("as4-2.0-ed25519-x25519", ()), "1.15": ("as4-1.15-rsa", ("rsa",))}
+EE, FR = NodeId("EE"), NodeId("FR")
 HERE: Final = Path(__file__).resolve().parents[1]
 
+Row = dict[str, Any]
 
-def run() -> list[dict[str, Any]]:
-    """Throughput at full load, then waiting times at half of it."""
+
+def run() -> list[Row]:
+    """Both suites; with 2.0 also large messages, and the claim behind a million."""
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.ERROR))
-    with tempfile.TemporaryDirectory(prefix="imi-bench-") as name:
-        folder = Path(name)
-        prepare(folder, ["EE", "FR"])
-        return asyncio.run(_run(folder))
+    rows: list[Row] = []
+    for key, (suite, families) in SUITES.items():
+        with tempfile.TemporaryDirectory(prefix="imi-bench-") as name:
+            folder = Path(name)
+            prepare(folder, [EE, FR], families=families, suite=suite)
+            rows += asyncio.run(_bare(folder, key))
+            rows += asyncio.run(_durable(folder, key, whole=key == "2.0"))
+    return rows
 
 
-async def _run(folder: Path) -> list[dict[str, Any]]:
-    async with _other(folder) as pid, SmallNode(folder, NodeId("EE")).running() as sender:
+def _row(key: str, what: str, value: float, unit: str, **more: str) -> Row:
+    return {"key": f"delivery.{key}", "what": what, "value": value, "unit": unit, **more}
+
+
+@dataclass
+class Meter:
+    """Seconds by the clock, and of CPU at both sides, since it was made."""
+
+    pid: int
+
+    def __post_init__(self) -> None:
+        self.began, self.here, self.there = time.perf_counter(), time.process_time(), _cpu(self.pid)
+
+    def read(self) -> tuple[float, float, float]:
+        return time.perf_counter() - self.began, time.process_time() - self.here, _cpu(self.pid) - self.there
+
+
+async def _durable(folder: Path, suite: str, *, whole: bool) -> list[Row]:
+    async with _other(folder, "0") as pid, SmallNode(folder, EE).running() as sender:
         await _check_durable(sender)
-        await _send(sender, 200, "warm")
-        cpu_here, cpu_there, began = time.process_time(), _cpu(pid), time.perf_counter()
+        await _send(sender, 300, "warm")
+        meter = Meter(pid)
         await _send(sender, COUNT, "full")
-        seconds = time.perf_counter() - began
-        here, there = time.process_time() - cpu_here, _cpu(pid) - cpu_there
+        seconds, here, there = meter.read()
         rate = COUNT / seconds
+        rows = [
+            _row(f"{suite}.rate", f"{suite}: messages between two nodes", rate, "1/s", goal=">= 800" if whole else "",
+                 note=f"{COUNT} of {SIZE} bytes, {CASES} cases, as many in flight as the lane allows"),
+            _row(f"{suite}.cpu.sender", f"{suite}: CPU a message, sender", here / COUNT * 1000, "ms", goal="< 1.3" if whole else ""),
+            _row(f"{suite}.cpu.receiver", f"{suite}: CPU a message, receiver", there / COUNT * 1000, "ms", goal="< 1.3" if whole else ""),
+        ]  # fmt: skip
+        rows += [row for flight in FLIGHTS for row in await _in_flight(sender, suite, flight)]
         waits = await _half_load(sender, rate / 2)
-        claim = await _claim_behind_a_million(sender)
-        state = await sender.database.read(
-            lambda s: s.execute(text("SELECT count(*) FROM outbox WHERE receipt IS NULL AND recipient = 'FR'")).scalar()
+        rows += [
+            _row(f"{suite}.half-load.p50", f"{suite}: posted to receipt stored at half load, p50", _p(waits, 50), "ms"),
+            _row(f"{suite}.half-load.p99", f"{suite}: posted to receipt stored at half load, p99", _p(waits, 99), "ms", goal="< 100"),
+        ]  # fmt: skip
+        rows += await _bytes(sender, suite)
+        if whole:
+            rows += await _large(sender, pid)
+            claim = await _claim_behind_a_million(sender)
+            rows.append(_row("claim", f"claim of the next batch behind {MANY:,} waiting", claim, "ms", goal="< 2"))
+        lost = "SELECT count(*) FROM outbox WHERE receipt IS NULL AND recipient = 'FR'"
+        state = await sender.database.read(lambda s: s.execute(text(lost)).scalar())
+        rows.append(
+            _row(f"{suite}.lost", f"{suite}: messages without a verified receipt", int(state or 0), "", goal="0")
         )
-    note = f"{COUNT} messages of {SIZE} bytes, {CASES} cases"
+        rows += [
+            _row(f"{suite}.memory.{side}", f"{suite}: most memory, {side}", peak / MIB, "MiB")
+            for side, peak in (("sender", _peak("self")), ("receiver", _peak(pid)))
+        ]
+    return rows
+
+
+async def _bare(folder: Path, suite: str) -> list[Row]:
+    """The same two processes without their stores: built, posted, read, receipted, receipt checked."""
+    async with _other(folder, "bare") as pid, SmallNode(folder, EE).running(sending=False) as sender:
+        await _send_bare(sender, 300)
+        meter = Meter(pid)
+        await _send_bare(sender, COUNT)
+        seconds, here, there = meter.read()
     return [
-        {
-            "what": "messages between two nodes, opaque payload",
-            "value": rate,
-            "unit": "1/s",
-            "goal": ">= 800",
-            "note": note,
-        },
-        {"what": "CPU a message, sender", "value": here / COUNT * 1000, "unit": "ms", "goal": "< 1.3"},
-        {"what": "CPU a message, receiver", "value": there / COUNT * 1000, "unit": "ms", "goal": "< 1.3"},
-        {"what": "posted to receipt stored at half load, p50", "value": statistics.median(waits) * 1000, "unit": "ms"},
-        {
-            "what": "posted to receipt stored at half load, p99",
-            "value": statistics.quantiles(waits, n=100)[98] * 1000,
-            "unit": "ms",
-            "goal": "< 100",
-        },
-        {"what": f"claim of the next batch behind {MANY:,} waiting", "value": claim, "unit": "ms", "goal": "< 2"},
-        {"what": "messages without a verified receipt at the end", "value": int(state or 0), "goal": "0"},
-    ]
+        _row(f"{suite}.bare.rate", f"{suite}: the same with storing switched off", COUNT / seconds, "1/s"),
+        _row(f"{suite}.bare.cpu", f"{suite}: CPU a message without storing, both sides", (here + there) / COUNT * 1000, "ms"),
+    ]  # fmt: skip
+
+
+async def _send_bare(node: SmallNode, count: int) -> None:
+    found = terms(node.peers, node.parts.keys, FR)
+    numbers = iter(range(count))
+    part = as4.Part(content=_body(), mime_type="application/json")
+
+    async def one_after_the_other() -> None:
+        for _ in numbers:
+            message = as4.UserMessage(
+                message_id=new_message_id(EE), conversation_id="bench", sender=found.agreement.our_party,
+                recipient=found.agreement.their_party, service=as4.SERVICE, action="events",
+                timestamp=datetime.now(UTC), properties={"originalSender": "EE", "finalRecipient": "FR"}, parts=(part,),
+            )  # fmt: skip
+            built = as4.build(message, agreement=found.agreement, signer=found.signer, encrypt_for=found.encrypt_for)
+            kind, answer = await node.parts.transport.post_message(FR, built.body, built.content_type)
+            signal = as4.read_signal(kind, answer, found.agreement, at=datetime.now(UTC))
+            assert isinstance(signal, as4.Receipt), signal
+            as4.check_receipt(signal, message_id=message.message_id, sent=built.references)
+
+    await asyncio.gather(*(one_after_the_other() for _ in range(max(FLIGHTS))))
 
 
 @contextlib.asynccontextmanager
-async def _other(folder: Path) -> AsyncIterator[int]:
+async def _other(folder: Path, goal: str) -> AsyncIterator[int]:
+    (folder / FR / "up").unlink(missing_ok=True)
     process = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "tests.delivery.harness", str(folder), "FR", "EE", "0", "", cwd=HERE
+        sys.executable, "-m", "tests.delivery.harness", str(folder), FR, EE, goal, "", cwd=HERE
     )
     try:
-        await until((folder / "FR" / "up").exists)
+        await until((folder / FR / "up").exists)
         yield process.pid
     finally:
         process.terminate()
@@ -97,24 +164,68 @@ async def _check_durable(node: SmallNode) -> None:
     assert (mode, level) == ("wal", 2), f"not durable: {mode}, {level}"
 
 
+def _body() -> bytes:
+    return json.dumps({"x": "y" * (SIZE - 10)}).encode()
+
+
 async def _send(node: SmallNode, count: int, prefix: str) -> None:
     """Post in business transactions of their own, many at once, and wait for all receipts."""
-    body = json.dumps({"x": "y" * (SIZE - 10)})
-    limit = asyncio.Semaphore(64)
+    body, limit = _body(), asyncio.Semaphore(64)
 
     async def one(number: int) -> None:
         async with limit:
             await node.database.transact(_post, node, body, f"{prefix}-{number}", f"{prefix}-case-{number % CASES}")
 
     await asyncio.gather(*(one(number) for number in range(count)))
-    await until(lambda: _done(node), seconds=180)
+    await until(lambda: _done(node), seconds=300)
 
 
-def _post(session: Any, node: SmallNode, body: str, name: str, order: str) -> None:
+def _post(session: Any, node: SmallNode, body: bytes, name: str, order: str, *, file: str = "") -> None:
     outbox.post(
-        session, message_id=f"{name}@ee.imi.node", recipient=NodeId("FR"), order=order, conversation=order,
-        action="events", content=body.encode(), at=node.clock.now(),
+        session, message_id=MessageId(f"{name}@ee.imi.node"), recipient=FR, order=order, conversation=order,
+        action="events", content=body, at=node.clock.now(),
+        files=[outbox.OutFile(name="a" * 64, mime="application/octet-stream", reference=file)] if file else (),
     )  # fmt: skip
+
+
+async def _in_flight(node: SmallNode, suite: str, flight: int) -> list[Row]:
+    """Rounds of `flight` messages of different cases: the next round begins when the last has its receipts."""
+    rounds = max(10, 300 // flight)
+    body, began = _body(), time.perf_counter()
+    for turn in range(rounds):
+        names = [f"flight-{flight}-{turn}-{number}" for number in range(flight)]
+        await node.database.transact(lambda s, names=names: [_post(s, node, body, name, name) for name in names])
+        await until(lambda: _done(node), every=0.001)
+    rate, waits = rounds * flight / (time.perf_counter() - began), await _waits(node, f"flight-{flight}-%")
+    what = f"{suite}: {flight} in flight"
+    return [
+        _row(f"{suite}.flight-{flight}.rate", f"{what}, messages", rate, "1/s"),
+        _row(f"{suite}.flight-{flight}.p50", f"{what}, posted to receipt stored, p50", _p(waits, 50), "ms"),
+        _row(f"{suite}.flight-{flight}.p99", f"{what}, posted to receipt stored, p99", _p(waits, 99), "ms"),
+    ]
+
+
+async def _large(node: SmallNode, pid: int) -> list[Row]:
+    meter = Meter(pid)
+    for number in range(LARGE):
+        await node.database.transact(_post, node, b"{}", f"large-{number}", f"large-{number}", file="noise:1")
+    await until(lambda: _done(node), seconds=300)
+    seconds, here, there = meter.read()
+    note = f"{LARGE} with a file of 1 MiB that does not compress"
+    return [
+        _row("2.0.1-mib.rate", "2.0: messages of 1 MiB", LARGE / seconds, "1/s", note=note),
+        _row("2.0.1-mib.cpu.sender", "2.0: CPU a message of 1 MiB, sender", here / LARGE * 1000, "ms"),
+        _row("2.0.1-mib.cpu.receiver", "2.0: CPU a message of 1 MiB, receiver", there / LARGE * 1000, "ms"),
+    ]
+
+
+async def _bytes(node: SmallNode, suite: str) -> list[Row]:
+    query = "SELECT avg(length(body)), avg(length(receipt)) FROM outbox WHERE message_id LIKE 'full-%'"
+    sent, got = await node.database.read(lambda s: s.execute(text(query)).one())
+    return [
+        _row(f"{suite}.bytes.message", f"{suite}: bytes of a message", sent, "bytes", note=f"payload {SIZE} bytes"),
+        _row(f"{suite}.bytes.receipt", f"{suite}: bytes of a receipt", got, "bytes"),
+    ]
 
 
 async def _claim_behind_a_million(node: SmallNode) -> float:
@@ -140,24 +251,36 @@ FROM n
 
 
 async def _done(node: SmallNode) -> bool:
-    return not (await node.database.read(outbox.waiting_by_recipient)).get(NodeId("FR"), 0)
+    return not (await node.database.read(outbox.waiting_by_recipient)).get(FR, 0)
 
 
 async def _half_load(node: SmallNode, rate: float) -> list[float]:
-    """One message every 1/rate seconds for five seconds; from posting to the stored receipt, in seconds."""
-    body, count = json.dumps({"x": "y" * (SIZE - 10)}), int(rate * 5)
+    """One message every 1/rate seconds for five seconds."""
+    body, count = _body(), int(rate * 5)
     began = time.perf_counter()
     for number in range(count):
         await asyncio.sleep(max(0.0, began + number / rate - time.perf_counter()))
         await node.database.transact(_post, node, body, f"half-{number}", f"half-case-{number}")
     await until(lambda: _done(node), seconds=60)
-    query = (
-        "SELECT (julianday(received_at) - julianday(posted_at)) * 86400.0 FROM outbox WHERE message_id LIKE 'half-%'"
-    )
-    return [row[0] for row in await node.database.read(lambda s: s.execute(text(query)).fetchall())]
+    return await _waits(node, "half-%")
+
+
+async def _waits(node: SmallNode, like: str) -> list[float]:
+    """From posting to the stored receipt, in milliseconds."""
+    query = "SELECT (julianday(received_at) - julianday(posted_at)) * 86400e3 FROM outbox WHERE message_id LIKE :like"
+    return [row[0] for row in await node.database.read(lambda s: s.execute(text(query), {"like": like}).fetchall())]
+
+
+def _p(values: list[float], percent: int) -> float:
+    return statistics.quantiles(values, n=100, method="inclusive")[percent - 1]
 
 
 def _cpu(pid: int) -> float:
     """User and system seconds of another process."""
     fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def _peak(pid: int | str) -> float:
+    found = re.search(r"VmHWM:\s+(\d+) kB", Path(f"/proc/{pid}/status").read_text())
+    return int(found[1]) * 1024 if found else 0.0

@@ -30,8 +30,8 @@ from sqlalchemy.orm import Session
 from node import log
 from node.clock import Clock, SystemClock
 from node.federation import as4, listener, outbox, outside
-from node.federation.peers import Peers, TrustList
-from node.federation.receiver import Deliver, Inbound, Receiver
+from node.federation.peers import Peer, Peers, TrustList
+from node.federation.receiver import Answer, Body, Deliver, Inbound, Receiver
 from node.federation.sender import Sender, SenderParts
 from node.federation.tls import add_anchors, server_context
 from node.federation.transport import Transport
@@ -240,7 +240,7 @@ def arrived(session: Session) -> list[str]:
     return [row.what for row in session.execute(text("SELECT what FROM log ORDER BY id"))]
 
 
-async def until(look: Callable[[], object], *, seconds: float = 20.0) -> None:
+async def until(look: Callable[[], object], *, seconds: float = 20.0, every: float = 0.02) -> None:
     """Wait until an (async) look is true."""
     async with asyncio.timeout(seconds):
         while True:
@@ -249,7 +249,7 @@ async def until(look: Callable[[], object], *, seconds: float = 20.0) -> None:
                 found = await found
             if found:
                 return
-            await asyncio.sleep(0.02)
+            await asyncio.sleep(every)
 
 
 def _kill_at(line: str) -> Callable[[str], None]:
@@ -263,6 +263,20 @@ def _kill_at(line: str) -> Callable[[str], None]:
             os.kill(os.getpid(), signal.SIGKILL)
 
     return crash
+
+
+async def _serve_bare(folder: Path, node: str) -> None:
+    """Take messages without storing any: the receipt goes out at once (to measure what storing costs)."""
+    async with SmallNode(folder, NodeId(node)).running(sending=False) as small:
+
+        async def receive(peer: Peer, content_type: str, body: Body) -> Answer:
+            opened = small.receiver._open(peer, content_type, body.data)
+            as4.decompress(opened.decrypted)
+            return Answer(content_type="application/soap+xml; charset=UTF-8", body=opened.receipt)
+
+        small.receiver.receive = receive
+        (folder / node / "up").touch()
+        await asyncio.Event().wait()
 
 
 async def _serve(folder: Path, node: str, peer: str, goal: int, line: str) -> None:
@@ -344,7 +358,9 @@ def _live(folder: str, node: str, peer: str, goal: int, line: str) -> NoReturn:
     os.dup2(2, 1)  # standard output is the nursery's answers
     log.configure(node=node, level="error")
     try:
-        asyncio.run(_serve(Path(folder), node, peer, int(goal), line))
+        asyncio.run(
+            _serve_bare(Path(folder), node) if goal == "bare" else _serve(Path(folder), node, peer, int(goal), line)
+        )
     except BaseException:  # noqa: BLE001  # a forked child must end here, whatever it was
         traceback.print_exc()
     finally:
