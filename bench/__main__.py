@@ -1,7 +1,8 @@
 """`make bench`: measure, print a table, write build/bench.json.
 
 Figures are of this machine in this run; compare them as ratios within one run, never across machines. Each module of
-this folder offers `run() -> list[dict]` with rows of: what, value, unit, goal (text, may be empty), note.
+this folder offers `run() -> list[dict]` with rows of: key, what, value, unit, goal and note (texts, may be left out).
+Keys stay what they are: docs/reference/benchmarks.md lists them.
 """
 
 from __future__ import annotations
@@ -40,7 +41,7 @@ def main() -> None:
         began = time.monotonic()
         with console.status(f"measuring {name} ..."):
             found = importlib.import_module(f"bench.{name}").run()
-        rows += [{"module": name, **row} for row in found]
+        rows += found
         console.print(_table(name, found, time.monotonic() - began))
     TARGET.parent.mkdir(exist_ok=True)
     TARGET.write_text(json.dumps({"machine": _machine(), "rows": rows}, indent=2) + "\n", encoding="utf-8")

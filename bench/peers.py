@@ -71,21 +71,31 @@ async def _run(folder: Path, classpath: Path) -> list[dict[str, Any]]:
         where = folder / suite.name
         prepare(where, ["EE", "FR"], families=(family,) if family else (), suite=suite.name)
         bench = _Bench(where, classpath, suite, *(ListedNode.of(where, node, family) for node in ("EE", "FR")))
-        rows += _rows(f"{name}, phase4 to phase4", await bench.phase4_to_phase4())
-        rows += _rows(f"{name}, phase4 to a node", await bench.phase4_to_node())
-        rows += _rows(f"{name}, a node to phase4", await bench.node_to_phase4())
-        rows += _rows(f"{name}, a node to a node", await bench.node_to_node())
+        rows += _rows(f"{name[:4].strip()}.phase4-phase4", f"{name}, phase4 to phase4", await bench.phase4_to_phase4())
+        rows += _rows(f"{name[:4].strip()}.phase4-node", f"{name}, phase4 to a node", await bench.phase4_to_node())
+        rows += _rows(f"{name[:4].strip()}.node-phase4", f"{name}, a node to phase4", await bench.node_to_phase4())
+        rows += _rows(f"{name[:4].strip()}.node-node", f"{name}, a node to a node", await bench.node_to_node())
     return rows
 
 
-def _rows(what: str, measured: Measured) -> list[dict[str, Any]]:
+def _rows(key: str, what: str, measured: Measured) -> list[dict[str, Any]]:
     note = f"{COUNT} messages of {len(PAYLOAD)} bytes"
     if measured.refused:
         note += f", of them {measured.refused} refused for ever: their X25519 key read as a DSA key"
     return [
-        {"what": what, "value": COUNT / measured.wall, "unit": "1/s", "note": note},
-        {"what": f"{what}: sender", "value": measured.sender / COUNT * 1000, "unit": "ms CPU"},
-        {"what": f"{what}: receiver", "value": measured.receiver / COUNT * 1000, "unit": "ms CPU"},
+        {"key": f"peers.{key}.rate", "what": what, "value": COUNT / measured.wall, "unit": "1/s", "note": note},
+        {
+            "key": f"peers.{key}.cpu.sender",
+            "what": f"{what}: sender",
+            "value": measured.sender / COUNT * 1000,
+            "unit": "ms CPU",
+        },
+        {
+            "key": f"peers.{key}.cpu.receiver",
+            "what": f"{what}: receiver",
+            "value": measured.receiver / COUNT * 1000,
+            "unit": "ms CPU",
+        },
     ]
 
 
