@@ -109,6 +109,9 @@ def send(
     service: Annotated[str, typer.Option(help="As agreed; none: the first of the agreement.")] = "",
     conversation: Annotated[str, typer.Option(help="Its messages arrive in order; none: one of its own.")] = "",
     mime: Annotated[str, typer.Option("--type", help="MIME type; none: by the file's name.")] = "",
+    answers: Annotated[
+        str, typer.Option(help="The id of a message of this peer that this one answers, where two-way is agreed.")
+    ] = "",
     properties: Annotated[
         list[str] | None, typer.Option("--property", help="NAME=VALUE, a message property (repeatable).")
     ] = None,
@@ -131,6 +134,7 @@ def send(
         database.run(
             by_hand.post, found, message_id=message_id, content=_content(file), mime_type=mime or _type_of(file),
             service=service, action=action, conversation=conversation or new_token(8), properties=given, at=SystemClock().now(),
+            answers=answers,
         )  # fmt: skip
     console.print(message_id, highlight=False, soft_wrap=True)
 

@@ -54,22 +54,27 @@ def post(
     conversation: str,
     properties: Mapping[str, str],
     at: datetime,
+    answers: str = "",
 ) -> None:
     """Put a file in the outbox, for a peer outside.
 
     Args:
         service: empty: the first that is agreed.
+        answers: the id of a message of this peer: the answer goes into its conversation and refers to it.
         conversation: its messages reach the peer in order.
 
     Raises:
-        NotByHand: the peer is a node. ServiceNotAgreed. FileTooLarge.
+        NotByHand: the peer is a node. ServiceNotAgreed. FileTooLarge. UnknownMessage: there is none to answer.
     """
     check_outside(peer)
     if len(content) > MAX_BYTES:
         raise FileTooLarge(f"a file that operators send may have {MAX_BYTES} bytes", limit=MAX_BYTES)
+    if answers:
+        conversation = _answered(session, peer, answers)
     outbox.post(
         session,
         message_id=message_id,
+        ref_to_message_id=MessageId(answers) or None,
         recipient=peer.node,
         order=f"by hand: {conversation}",
         conversation=conversation,
@@ -80,6 +85,16 @@ def post(
         properties=properties,
         at=at,
     )
+
+
+def _answered(session: Session, peer: Peer, answers: str) -> str:
+    """The conversation of the message that is answered."""
+    assert peer.terms is not None
+    if not peer.terms.two_way:
+        raise ServiceNotAgreed(
+            f"only one-way exchanges are agreed with {peer.node}: two_way = true would allow an answer"
+        )
+    return str(received(session, answers, peer=peer.node).conversation)
 
 
 def check_outside(peer: Peer) -> None:

@@ -87,6 +87,7 @@ class Waiting:
     content_reference: str
     content_mime: str
     service: str
+    ref_to_message_id: MessageId | None
     files: tuple[OutFile, ...]
     properties: Mapping[str, str]
     content_type: str
@@ -114,12 +115,14 @@ def post(
     at: datetime,
     service: str = "",
     content_mime: str = "application/json",
+    ref_to_message_id: MessageId | None = None,
 ) -> None:
     """Store a message with the business change it tells of; its lane wakes once both are durable.
 
     Args:
         order: messages of one order key reach a recipient in the order they were posted.
         service: as the agreement with the recipient names it; empty: its first.
+        ref_to_message_id: the message it answers, where two-way exchanges are agreed.
         content: the first part; or a reference that the sender's `open_file` resolves when it is built.
     """
     first = _first_unfinished(session, recipient, order)
@@ -135,6 +138,7 @@ def post(
         "content": content if isinstance(content, bytes) else None,
         "content_reference": content if isinstance(content, str) else "",
         "content_mime": content_mime,
+        "ref_to_message_id": ref_to_message_id,
         "service": service,
         "files": json.dumps([[f.name, f.mime, f.reference] for f in files]),
         "properties": json.dumps(dict(properties or {})),
@@ -371,7 +375,7 @@ _BYTES: Final = (_table.c.content, _table.c.body)
 _CLAIMED: Final = (
     _table.c.id, _table.c.message_id, _table.c.recipient, _table.c.order_key, _table.c.conversation, _table.c.action,
     _table.c.posted_at, _table.c.attempts, _table.c.next_attempt_at, _table.c.unanswered, _table.c.told_at,
-    _table.c.content_reference, _table.c.content_mime, _table.c.service, _table.c.files, _table.c.properties, _table.c.content_type, _table.c.body_file,
+    _table.c.content_reference, _table.c.content_mime, _table.c.service, _table.c.ref_to_message_id, _table.c.files, _table.c.properties, _table.c.content_type, _table.c.body_file,
     _table.c.signed, *_BYTES,
 )  # fmt: skip
 _NEW: Final = {"attempts": 0, "unanswered": False, "last_error": "", "content_type": "", "signed": ""}
@@ -467,6 +471,7 @@ def _waiting(row: Any) -> Waiting:
         content_reference=row.content_reference,
         content_mime=row.content_mime,
         service=row.service,
+        ref_to_message_id=row.ref_to_message_id,
         files=tuple(OutFile(name=n, mime=m, reference=r) for n, m, r in json.loads(row.files)),
         properties=json.loads(row.properties),
         content_type=row.content_type,

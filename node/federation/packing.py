@@ -102,6 +102,7 @@ def _pack(waiting: Waiting, contents: tuple[as4.Part, ...], found: Terms, bodies
         service=waiting.service or agreed.services[0].name,
         action=waiting.action,
         timestamp=waiting.posted_at,
+        ref_to_message_id=waiting.ref_to_message_id,
         properties={"originalSender": us, "finalRecipient": them, **waiting.properties},
         parts=contents if agreed.compress else tuple(replace(part, compressed=False) for part in contents),
     )

@@ -52,6 +52,7 @@ class Inbound:
     sender: NodeId
     conversation: str
     service: str
+    ref_to_message_id: str | None
     action: str
     properties: Mapping[str, str]
     parts: tuple[as4.Part, ...]
@@ -224,6 +225,7 @@ class Receiver:
             "message_id": inbound.message_id,
             "conversation": inbound.conversation,
             "service": inbound.service,
+            "ref_to_message_id": inbound.ref_to_message_id,
             "action": inbound.action,
             "received_at": inbound.received_at,
             "signed": as4.dump_references(decrypted.references),
@@ -311,6 +313,7 @@ def _inbound(message: as4.UserMessage, sender: NodeId, at: datetime) -> Inbound:
         sender=sender,
         conversation=message.conversation_id,
         service=message.service,
+        ref_to_message_id=message.ref_to_message_id,
         action=message.action,
         properties=message.properties,
         parts=message.parts,

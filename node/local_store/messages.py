@@ -38,6 +38,7 @@ class OutboxRow(Base):
     told_at: Mapped[datetime | None]  # when sender and operator were told that there is no receipt (EBMS:0301)
     content: Mapped[bytes | None] = mapped_column(LargeBinary)  # cleared once the message is built
     content_reference: Mapped[str] = mapped_column(default="")  # or where `open_file` finds it
+    ref_to_message_id: Mapped[str | None]  # the message it answers, in a two-way exchange
     content_mime: Mapped[str] = mapped_column(default="application/json", server_default="application/json")
     service: Mapped[str] = mapped_column(default="", server_default="")  # empty: the first the agreement names
     files: Mapped[str] = mapped_column(default="[]")  # JSON: [[name, media type, reference], …]
@@ -89,6 +90,7 @@ class InboxRow(Base):
     message_id: Mapped[str]
     conversation: Mapped[str]
     service: Mapped[str] = mapped_column(default="", server_default="")
+    ref_to_message_id: Mapped[str | None]
     action: Mapped[str]
     received_at: Mapped[datetime]
     signed: Mapped[str]  # JSON: the references of its signature; a repeat has the same

@@ -301,6 +301,7 @@ class Federation:
             sender=sender,
             conversation=row.conversation,
             service=as4.SERVICE,
+            ref_to_message_id=None,
             action=row.action,
             properties={},
             parts=node.database.run(build),

@@ -34,8 +34,10 @@ def upgrade() -> None:
     with op.batch_alter_table("inbox", schema=None) as batch_op:
         batch_op.add_column(sa.Column("service", sa.String(), server_default="", nullable=False))
         batch_op.add_column(sa.Column("body_file", sa.String(), server_default="", nullable=False))
+        batch_op.add_column(sa.Column("ref_to_message_id", sa.String(), nullable=True))
 
     with op.batch_alter_table("outbox", schema=None) as batch_op:
+        batch_op.add_column(sa.Column("ref_to_message_id", sa.String(), nullable=True))
         batch_op.add_column(sa.Column("content_mime", sa.String(), server_default="application/json", nullable=False))
         batch_op.add_column(sa.Column("service", sa.String(), server_default="", nullable=False))
         batch_op.add_column(sa.Column("body_file", sa.String(), server_default="", nullable=False))
@@ -46,8 +48,10 @@ def downgrade() -> None:
         batch_op.drop_column("body_file")
         batch_op.drop_column("service")
         batch_op.drop_column("content_mime")
+        batch_op.drop_column("ref_to_message_id")
 
     with op.batch_alter_table("inbox", schema=None) as batch_op:
+        batch_op.drop_column("ref_to_message_id")
         batch_op.drop_column("body_file")
         batch_op.drop_column("service")
 
