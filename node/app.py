@@ -100,7 +100,9 @@ class Node:
     async def refresh_outside(self) -> None:
         """Read what was agreed with access points outside the federation, if it changed."""
         folder = self.settings.data / PEERS_FOLDER
-        stamp = await asyncio.to_thread(outside.stamp, folder)
+        own = self.peers.trust.nodes.get(self.settings.node)
+        authority = "" if own is None else outside.fingerprint(own.state_ca)  # stands in the paths we send
+        stamp = ((authority, 0, 0), *await asyncio.to_thread(outside.stamp, folder))
         if stamp != self.outside_stamp:
             found = await asyncio.to_thread(read_outside, self.settings, self.peers.trust)
             self.peers.replace_outside(found)

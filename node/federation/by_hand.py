@@ -21,7 +21,6 @@ from node.local_store.messages import InboxRow
 
 MAX_BYTES: Final = 1024 * 1024
 _in: Final = InboxRow.__table__
-_ANY: Final = as4.Limits(entity=1 << 40, decompressed=1 << 40, parts=10_000)  # it passed the limits when it came
 
 
 class NotByHand(Refused):
@@ -143,8 +142,8 @@ def open_message(row: Any, body: bytes | mmap.mmap, keys: Sequence[as4.Decrypter
     Raises:
         As4Error: none of our keys decrypts it any longer, or the bytes are not those that came.
     """
-    package = as4.unpack(row.content_type, body, _ANY)
-    header = as4.parse_soap(package, _ANY)
+    package = as4.unpack(row.content_type, body, as4.ANY)
+    header = as4.parse_soap(package, as4.ANY)
     certificate = x509.load_der_x509_certificate(row.signing_certificate)
     agreement = as4.Agreement(
         our_party=header.recipient.id,
@@ -152,7 +151,7 @@ def open_message(row: Any, body: bytes | mmap.mmap, keys: Sequence[as4.Decrypter
         suite=as4.suite_of(certificate),
         services=(),
         their_signing=(certificate,),
-        limits=_ANY,
+        limits=as4.ANY,
     )
     verified = as4.Verified(
         header=header,

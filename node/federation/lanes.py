@@ -76,6 +76,10 @@ class NoPong(Unavailable):
     code = "unavailable.no-pong"
 
 
+class _BytesLost(Exception):
+    """The file with the bytes of one message cannot be opened."""
+
+
 class LaneFault(Unavailable):
     """A lane failed by a bug or by this machine (the log has it in full); it tries again later."""
 
@@ -174,12 +178,20 @@ class Lane:
         found = await parts.database.read(read_contents, parts.open_file, unbuilt)
         built, failed = await self._pack(found)
         parts.crash_at("signed")
-        stored = await parts.database.transact(_store_built, built, failed)
-        for item in built:
-            if item.bytes.body_file and item.waiting.id not in stored:
-                await asyncio.to_thread(parts.bodies.delete, item.bytes.body_file)
+        try:
+            stored = await parts.database.transact(_store_built, built, failed)
+        except Exception:  # not when cancelled: they may be stored all the same
+            await self._discard(built)
+            raise
+        await self._discard([item for item in built if item.waiting.id not in stored])
         now_built = {item.waiting.id: item.ready() for item in built if item.waiting.id in stored}
         return [ready for waiting in claimed if (ready := now_built.get(waiting.id, waiting)).is_built]
+
+    async def _discard(self, built: Sequence[Built]) -> None:
+        """Remove the files of what was built for nothing."""
+        for item in built:
+            if item.bytes.body_file:
+                await asyncio.to_thread(self._parts.bodies.delete, item.bytes.body_file)
 
     async def _pack(
         self, found: Sequence[tuple[Waiting, tuple[as4.Part, ...] | Unbuildable]]
@@ -220,7 +232,11 @@ class Lane:
     async def _attempt(self, waiting: Waiting) -> Answered:
         """Post the stored bytes; what came back, and how long that took."""
         begun = time.monotonic()
-        answered = await self._post_one(waiting)
+        try:
+            answered = await self._post_one(waiting)
+        except Exception as error:  # a fault of our own with this message must not take the others' answers with it
+            log.exception("message not posted", peer=self.node, message_id=waiting.message_id)
+            answered = Answered(outcome=Again(reason=f"a fault of our own: {type(error).__name__}"))
         return replace(answered, milliseconds=round((time.monotonic() - begun) * 1000))
 
     async def _post_one(self, waiting: Waiting) -> Answered:
@@ -234,6 +250,8 @@ class Lane:
             return Answered(outcome=outcome, status=error.status)
         except ImiError as error:
             return Answered(outcome=error)
+        except _BytesLost as error:
+            return Answered(outcome=NeverAgain(reason=f"not sent: {error}"))
         try:
             signal = as4.read_signal(kind, answer, agreed, at=datetime.now(UTC))
         except as4.As4Error as error:
@@ -252,7 +270,11 @@ class Lane:
         parts = self._parts
         if waiting.body is not None:
             return await parts.transport.post_message(self.node, waiting.body, waiting.content_type)
-        with await asyncio.to_thread(parts.bodies.open, waiting.body_file) as file:
+        try:
+            opened = await asyncio.to_thread(parts.bodies.open, waiting.body_file)
+        except OSError as error:
+            raise _BytesLost(f"its bytes cannot be read on this node ({error.strerror})") from error
+        with opened as file:
             return await parts.transport.post_message(self.node, file, waiting.content_type)
 
     def _free(self, waiting: Sequence[Waiting]) -> None:
@@ -347,6 +369,9 @@ async def ping(parts: SenderParts, node: NodeId) -> None:
     kind, answer = await parts.transport.post_message(node, built.body, built.content_type)
     try:
         signal = as4.read_signal(kind, answer, agreed, at=datetime.now(UTC))
+        if isinstance(signal, as4.ErrorSignal) and parts.peers.get(node).is_outside:
+            log.info("peer refuses the test service, and so is alive", peer=node, code=signal.code)
+            return
         if not isinstance(signal, as4.Receipt):
             raise NoPong(f"{node} answers the ping with {signal.code} {signal.short_description}", node=node)
         as4.check_receipt(signal, message_id=message.message_id, sent=built.references)
@@ -380,7 +405,8 @@ def _store_outcomes(session: Session, parts: SenderParts, answers: Sequence[tupl
             case Again(reason=reason):
                 retry = _retry(parts, waiting.recipient)
                 again = now + delay(waiting.attempts + 1, parts.dice.random(), retry)
-                outbox.store_failure(session, waiting.id, reason=reason, again_at=again, unanswered=True)
+                unanswered = not outcome.answered
+                outbox.store_failure(session, waiting.id, reason=reason, again_at=again, unanswered=unanswered)
             case ImiError():  # the lane's back-off counts, not the message's
                 outbox.store_failure(session, waiting.id, reason=str(outcome), again_at=now, unanswered=True)
 

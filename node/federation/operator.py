@@ -205,7 +205,10 @@ def read_body(bodies: Bodies, row: Any) -> bytes | mmap.mmap:
 def _signs(peers: Peers, peer: NodeId, *, like: x509.Certificate) -> x509.Certificate:
     """What a peer signs receipts with: its newest of the suite a message was signed under."""
     suite = as4.suite_of(like)
-    return next(each for each in peers.get(peer).signing if suite.can_sign(each))
+    found = next((each for each in peers.get(peer).signing if suite.can_sign(each)), None)
+    if found is None:
+        raise UnknownPeer(f"{peer} has no signing certificate for {suite.name} any more", node=peer)
+    return found
 
 
 def _vouching(peers: Peers, node: NodeId) -> tuple[x509.Certificate, ...]:

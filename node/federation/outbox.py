@@ -293,10 +293,23 @@ def body_files(session: Session) -> frozenset[str]:
     return frozenset(session.execute(select(_table.c.body_file).where(_table.c.body_file != "")).scalars())
 
 
-def late(session: Session, *, before: datetime, limit: int = 1000) -> list[Waiting]:
-    """Messages posted before an instant that have no receipt, and of which nobody was told yet; their bytes left out."""
+def late(
+    session: Session, *, before: datetime, otherwise: Mapping[NodeId, datetime] | None = None, limit: int = 1000
+) -> list[Waiting]:
+    """Messages posted before an instant that have no receipt, and of which nobody was told yet; their bytes left out.
+
+    Args:
+        otherwise: the instants of recipients with whom something else was agreed.
+    """
     slim = [column for column in _CLAIMED if column not in _BYTES]
-    query = select(*slim).where(_unfinished, _table.c.told_at.is_(None), _table.c.posted_at < before)
+    own = dict(otherwise or {})
+    instant: Any = before
+    if own:
+        whens = {node: bindparam(None, at, type_=UtcDateTime()) for node, at in own.items()}
+        instant = case(whens, value=_table.c.recipient, else_=bindparam(None, before, type_=UtcDateTime()))
+    latest = max([before, *own.values()])  # so that the index on posted_at still serves
+    query = select(*slim).where(_unfinished, _table.c.told_at.is_(None), _table.c.posted_at < latest)
+    query = query.where(_table.c.posted_at < instant)
     rows = session.execute(query.order_by(_table.c.posted_at).limit(limit))
     return [_waiting(row) for row in rows]
 
@@ -375,7 +388,8 @@ _BYTES: Final = (_table.c.content, _table.c.body)
 _CLAIMED: Final = (
     _table.c.id, _table.c.message_id, _table.c.recipient, _table.c.order_key, _table.c.conversation, _table.c.action,
     _table.c.posted_at, _table.c.attempts, _table.c.next_attempt_at, _table.c.unanswered, _table.c.told_at,
-    _table.c.content_reference, _table.c.content_mime, _table.c.service, _table.c.ref_to_message_id, _table.c.files, _table.c.properties, _table.c.content_type, _table.c.body_file,
+    _table.c.content_reference, _table.c.content_mime, _table.c.service, _table.c.ref_to_message_id, _table.c.files,
+    _table.c.properties, _table.c.content_type, _table.c.body_file,
     _table.c.signed, *_BYTES,
 )  # fmt: skip
 _NEW: Final = {"attempts": 0, "unanswered": False, "last_error": "", "content_type": "", "signed": ""}

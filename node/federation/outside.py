@@ -10,6 +10,8 @@ No trust list vouches for these certificates: an operator compared their fingerp
 
 from __future__ import annotations
 
+import contextlib
+import os
 import re
 import shutil
 import tomllib
@@ -353,10 +355,17 @@ def write(folder: Path, name: str, agreement: bytes, certificates: Mapping[str, 
         raise BadAgreement(f"there is a peer {name} already: remove it first, or choose another name")
     shutil.rmtree(draft, ignore_errors=True)
     draft.mkdir(parents=True, mode=0o700)
-    (draft / "agreement.toml").write_bytes(agreement)
+    _write(draft / "agreement.toml", agreement)
     for purpose in CERTIFICATES:
-        (draft / f"{purpose}.pem").write_bytes(certificates[purpose])
+        _write(draft / f"{purpose}.pem", certificates[purpose])
     draft.rename(place)
+
+
+def _write(path: Path, data: bytes) -> None:
+    with path.open("xb") as file:
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())
 
 
 def remove(folder: Path, name: str) -> None:
@@ -447,6 +456,9 @@ def _span(time: timedelta) -> str:
 
 def stamp(folder: Path) -> tuple[tuple[str, int, int], ...]:
     """What tells one state of the peers' folders from another: each file with its time and size."""
-    files = sorted(folder.glob("*/*")) if folder.is_dir() else []
-    found = ((str(path.relative_to(folder)), path.stat()) for path in files)
-    return tuple((name, stat.st_mtime_ns, stat.st_size) for name, stat in found)
+    found = []
+    for path in sorted(folder.glob("[a-z]*/*")) if folder.is_dir() else ():
+        with contextlib.suppress(FileNotFoundError):  # removed meanwhile: the next look sees it
+            stat = path.stat()
+            found.append((str(path.relative_to(folder)), stat.st_mtime_ns, stat.st_size))
+    return tuple(found)

@@ -85,6 +85,9 @@ def pack(
         try:
             built.append(_pack(waiting, contents, agreed, bodies))
         except OSError:
+            for item in built:
+                if item.bytes.body_file:
+                    bodies.delete(item.bytes.body_file)
             raise
         except Exception as error:  # noqa: BLE001  # one message that cannot be built must not stop the lane
             failed.append((waiting, _unbuildable(waiting, error)))

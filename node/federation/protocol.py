@@ -7,7 +7,7 @@ says whether to try again: with the same bytes, for ever, or never again.
 |---|---|
 | nothing, or no ebMS signal                   | unknown: the peer may have it; again            |
 | receipt that is unsigned or for other bytes  | unknown; again, and shown to the operator       |
-| unsigned error                               | a stranger could say it; again, recorded        |
+| unsigned error, or one about another message | a stranger could say it; again, recorded        |
 | signed EBMS:0004, 0005, 0202                 | not now; again                                  |
 | signed EBMS:4001, or 0004 "duplicate"        | delivered, if an earlier attempt had no answer  |
 | any other signed error                       | refused for good: this order key is parked      |
@@ -29,11 +29,11 @@ USUAL: Final = as4.Retry()
 
 
 class Misaddressed(as4.As4Error):
-    """A message names a sender other than the node that brought it, or another recipient than us."""
+    """A message names a sender other than the peer that brought it."""
 
     code = "peer.misaddressed"
     ebms = errors.VALUE_INCONSISTENT
-    description = "The message does not come from the node that delivers it, or is not for this one."
+    description = "The message does not come from the party that delivers it."
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,9 +46,13 @@ class Received:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Again:
-    """Not known to be delivered: the same bytes again, later."""
+    """Not known to be delivered: the same bytes again, later.
+
+    `answered`: the peer said that it does not have it; otherwise it may.
+    """
 
     reason: str
+    answered: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,19 +66,15 @@ Outcome = Received | Again | NeverAgain
 
 
 def judge_sender(header: as4.Header, agreed: as4.Agreement) -> None:
-    """Raises Misaddressed unless the sender is who is connected, and we are the recipient."""
-    for field, expected, received in (
-        ("From/PartyId", agreed.their_party, header.sender.id),
-        ("To/PartyId", agreed.our_party, header.recipient.id),
-    ):
-        if received != expected:
-            raise Misaddressed(
-                f"{field} is another one's",
-                message_id=header.message_id,
-                field=field,
-                expected=expected,
-                received=received,
-            )
+    """Raises Misaddressed unless the sender is who is connected: From must be who owns the certificate."""
+    if header.sender.id != agreed.their_party:
+        raise Misaddressed(
+            "From/PartyId is another one's",
+            message_id=header.message_id,
+            field="From/PartyId",
+            expected=agreed.their_party,
+            received=header.sender.id,
+        )
 
 
 def judge_answer(
@@ -92,12 +92,14 @@ def judge_answer(
         except as4.InvalidReceipt as error:
             return Again(reason=f"{error.ebms.code}: {error}")
         return Received(receipt=signal)
+    if signal.ref_to_message_id != message_id:  # an old error about another message proves nothing about this one
+        return Again(reason=f"an error about another message or about none: {signal.code}")
     said = f"{signal.code} {signal.short_description}: {signal.description} {signal.detail}".strip()
     if not signal.authenticated:
         return Again(reason=f"unsigned error, not believed: {said}")
     if signal.says_duplicate:
         return Received(receipt=None) if unanswered else NeverAgain(reason=said)
-    return Again(reason=said) if signal.code in AGAIN else NeverAgain(reason=said)
+    return Again(reason=said, answered=True) if signal.code in AGAIN else NeverAgain(reason=said)
 
 
 def delay(failures: int, dice: float, retry: as4.Retry = USUAL) -> timedelta:

@@ -181,9 +181,10 @@ class Receiver:
     async def _store(self, peer: Peer, content_type: str, body: Body, opened: _Opened) -> _Stored:
         """Lines 7 to 9. A small message is decompressed in its transaction, a large one on a thread before."""
         message: as4.UserMessage | None = None
-        kept = ""
+        kept, is_known = "", False
         if len(body.data) > _BIG:
             known = await self._database.read(_known, peer.node, opened.decrypted.header.message_id)
+            is_known = known is not None  # for ever: its bytes are not needed again
             if known is None:
                 message = await asyncio.to_thread(as4.decompress, opened.decrypted, None, self._bodies.spool)
             if known is None and body.draft is not None:
@@ -191,9 +192,9 @@ class Receiver:
         try:
             stored = await self._database.transact(
                 self._store_and_deliver, peer, opened, message,
-                content_type=content_type, body=b"" if kept else body.data[:], body_file=kept,
+                content_type=content_type, body=b"" if kept or is_known else body.data[:], body_file=kept,
             )  # fmt: skip
-        except BaseException:
+        except Exception:  # not when cancelled: it may be stored all the same, and the row names the file
             if kept:
                 self._bodies.delete(kept)
             raise

@@ -7,14 +7,14 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 
-from sqlalchemy import delete, func, insert, select
+from sqlalchemy import delete, insert, select
 from sqlalchemy.orm import Session
 
 from node.federation import as4
 from node.ids import NodeId
 from node.local_store.messages import RejectionRow
 
-KEPT: Final = 10_000  # a peer that sends rubbish must not fill the disk
+KEPT: Final = 1000  # of each peer: one that sends rubbish fills neither the disk nor the others' place
 
 _table: Final = RejectionRow.__table__
 
@@ -35,7 +35,7 @@ class Rejection:
 
 
 def add(session: Session, peer: NodeId, error: as4.As4Error, *, at: datetime) -> None:
-    """Keep one; the oldest beyond KEPT go."""
+    """Keep one; the peer's oldest beyond KEPT go."""
     values = {
         "peer": peer,
         "message_id": (error.message_id or "")[:255],
@@ -48,8 +48,9 @@ def add(session: Session, peer: NodeId, error: as4.As4Error, *, at: datetime) ->
         "received": error.received,
     }
     session.connection().execute(insert(RejectionRow), values)
-    newest = select(func.max(_table.c.id)).scalar_subquery()
-    session.connection().execute(delete(RejectionRow).where(_table.c.id <= newest - KEPT))
+    theirs = select(_table.c.id).where(_table.c.peer == peer).order_by(_table.c.id.desc())
+    oldest = theirs.limit(1).offset(KEPT).scalar_subquery()
+    session.connection().execute(delete(RejectionRow).where(_table.c.peer == peer, _table.c.id <= oldest))
 
 
 def of_message(session: Session, message_id: str) -> Sequence[Rejection]:

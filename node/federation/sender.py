@@ -100,10 +100,8 @@ def _look_after(session: Session, parts: SenderParts) -> None:
     """EBMS:0301, to our own side: the agreed time (a day, between nodes) has passed without a receipt."""
     now = parts.clock.now()
     agreed = {peer.node: peer.terms.retry for peer in parts.peers.outside() if peer.terms}
-    soonest = min(retry.report_after for retry in (USUAL, *agreed.values()))
-    for waiting in outbox.late(session, before=now - soonest):
-        if waiting.posted_at > now - agreed.get(waiting.recipient, USUAL).report_after:
-            continue
+    otherwise = {node: now - retry.report_after for node, retry in agreed.items()}
+    for waiting in outbox.late(session, before=now - USUAL.report_after, otherwise=otherwise):
         parts.undeliverable(session, waiting)
         outbox.store_told(session, waiting.id, at=now)
         log.error("no receipt in time", peer=waiting.recipient, message_id=waiting.message_id, ebms="EBMS:0301")

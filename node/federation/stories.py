@@ -22,7 +22,6 @@ from node.local_store.messages import InboxRow, OutboxRow
 
 _out: Final = OutboxRow.__table__
 _in: Final = InboxRow.__table__
-_ANY: Final = as4.Limits(entity=1 << 40, decompressed=1 << 40, parts=10_000)  # it passed the limits when it came
 
 Story = dict[str, Any]  # label -> text, number, instant, or a mapping of such
 ReadBody = Callable[[Any], bytes | mmap.mmap]
@@ -60,7 +59,10 @@ def _sent(session: Session, row: Any, peers: Peers | None, read_body: ReadBody) 
         "posted": row.posted_at,
         "state": row.state,
         "agreed": _agreed(row, NodeId(row.recipient), peers),
-        "attempts": {f"{one.at:%Y-%m-%d %H:%M:%S}": in_words(one) for one in attempts.of_message(session, row.id)},
+        "attempts": {
+            f"{number}. {one.at:%Y-%m-%d %H:%M:%S}": in_words(one)
+            for number, one in enumerate(attempts.of_message(session, row.id), start=1)
+        },
         "attempts in all": row.attempts,
         "last error": row.last_error,
         "next attempt": _waits(row),
@@ -149,8 +151,8 @@ def _certificate(der: bytes | None) -> Mapping[str, str]:
 
 def _wire(row: Any, body: bytes | mmap.mmap) -> Story:
     """What the header says, and of each part its type, its size as it travels and the digest that is signed."""
-    package = as4.unpack(row.content_type, body, _ANY)
-    header = as4.parse_soap(package, _ANY)
+    package = as4.unpack(row.content_type, body, as4.ANY)
+    header = as4.parse_soap(package, as4.ANY)
     digests = {reference.uri: reference.digest.hex() for reference in as4.load_references(row.signed)}
     parts = {}
     for part in header.parts:

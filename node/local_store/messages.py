@@ -124,4 +124,4 @@ class RejectionRow(Base):
     expected: Mapped[str] = mapped_column(default="")
     received: Mapped[str] = mapped_column(default="")
 
-    __table_args__ = (Index("ix_rejections_message", "message_id"),)
+    __table_args__ = (Index("ix_rejections_message", "message_id"), Index("ix_rejections_peer", "peer", "id"))

@@ -113,11 +113,19 @@ async def _until_all_received(folder: Path) -> None:
     def waiting() -> int:
         return _count(folder, "EE", "waiting") + _count(folder, "FR", "waiting")
 
+    await until(lambda: _is_made(folder, "EE") and _is_made(folder, "FR"))  # on a busy machine the first life is short
     left = waiting()
     while left:
         before = left
         await until(lambda: waiting() < before, seconds=30)  # noqa: B023  # called before the next turn
         left = waiting()
+
+
+def _is_made(folder: Path, node: str) -> bool:
+    try:
+        return _count(folder, node, "waiting") >= 0
+    except sqlite3.OperationalError:
+        return False
 
 
 def _count(folder: Path, node: str, state: str) -> int:

@@ -48,6 +48,7 @@ from node.federation.as4.errors import (
 from node.federation.as4.export import Exchange, export
 from node.federation.as4.mime import Attachment, Package, unpack
 from node.federation.as4.model import (
+    ANY,
     Agreement,
     Built,
     Decrypter,
@@ -81,6 +82,7 @@ from node.federation.as4.suites import COMMON, CURVES, RSA, SUITES, Suite, suite
 from node.federation.as4.verifying import Verified, check_agreed, verify
 
 __all__ = [
+    "ANY",
     "BIG",
     "COMMON",
     "CURVES",

@@ -103,6 +103,8 @@ def _check(message: UserMessage, agreement: Agreement) -> Service:
         raise ValueError("originalSender and finalRecipient are missing")
     if not _SAFE_ID.fullmatch(message.message_id):
         raise ValueError("the message id is no plain id@domain")
+    if not message.conversation_id:
+        raise ValueError("a message without a conversation")
     if len(message.parts) > agreement.limits.parts:
         raise ValueError("too many parts")
     if any(part.content_id and not _SAFE_CONTENT_ID.fullmatch(part.content_id) for part in message.parts):

@@ -168,6 +168,9 @@ class Limits:
     ratio: int = 300  # decompressed to compressed, asked of parts that grow beyond 1 MiB
 
 
+ANY = Limits(entity=1 << 40, decompressed=1 << 40, parts=10_000)  # for what passed its limits when it came
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Service:
     """An agreed service with its actions. `type` is left out for a service named by a URI."""

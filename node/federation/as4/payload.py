@@ -20,7 +20,7 @@ from node.federation.as4.model import MIB
 from node.federation.as4.spooling import CHUNK, Content, chunks_of, size_of, whole
 
 _GZIP = 31  # zlib's window size with a gzip header and trailer
-_MAX_XML = 8 * MIB  # canonicalising takes many times that in memory; larger documents are sent compressed
+_MAX_XML = 2 * MIB  # canonicalising takes many times that in memory; larger documents are sent compressed
 _XML = re.compile(r"(text/xml|application/xml|[^/]+/[^/]+\+xml)")
 # No others: Python's codecs include compressions, ciphers and some whose time is quadratic.
 _CHARSETS = re.compile(
@@ -111,7 +111,7 @@ def digest(content: Content, media_type: str) -> bytes:
     """The digest of an attachment's content under the Attachment-Content-Signature transform.
 
     `media_type` is that of the attached octets: application/gzip for a compressed part. Raises BadSignature if it
-    says XML and the content is none, has a document type, is larger than 8 MiB, or too broad to be canonicalised.
+    says XML and the content is none, has a document type, is larger than 2 MiB, or too broad to be canonicalised.
     """
     kind = _kind(media_type)
     if _XML.fullmatch(kind):

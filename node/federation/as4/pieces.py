@@ -20,7 +20,8 @@ TOKEN_OPEN = (
     f'<wsse:BinarySecurityToken EncodingType="{names.BASE64_BINARY}" ValueType="{{kind}}" wsu:Id="{{identifier}}">'
 )
 TOKEN_CLOSE = "</wsse:BinarySecurityToken>"  # noqa: S105 - markup
-TOKEN_REFERENCE = '<wsse:SecurityTokenReference{says}><wsse:Reference URI="#{identifier}" ValueType="{kind}"/></wsse:SecurityTokenReference>'  # noqa: S105 - markup
+_REFERENCE_OPEN = "<wsse:SecurityTokenReference{says}><wsse:Reference"
+TOKEN_REFERENCE = f'{_REFERENCE_OPEN} URI="#{{identifier}}" ValueType="{{kind}}"/></wsse:SecurityTokenReference>'
 IDENTIFIER = (
     f'<wsse:SecurityTokenReference><wsse:KeyIdentifier EncodingType="{names.BASE64_BINARY}"'
     ' ValueType="{kind}">{value}</wsse:KeyIdentifier></wsse:SecurityTokenReference>'

@@ -174,7 +174,7 @@ def _own_receipt(content_type: str, body: bytes, agreement: Agreement, at: datet
         package = mime.unpack(content_type, body, agreement.limits)
         own = own_form.read(package.soap) if len(package.soap) <= agreement.limits.soap else None
         found = own_form.read_receipt(own.unit) if own else None
-        if own is None or found is None:
+        if own is None or found is None or own.key or own.parts:  # a signal encrypts nothing
             return None
         fields, references = found
         info = read_own_info(fields)

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from lxml import etree
 
 from node.federation import as4
-from node.federation.as4 import own_form
+from node.federation.as4 import own_form, pieces
 from node.federation.as4.canonical import b64, sha256
 from node.federation.as4.own_form import OwnEnvelope
 
@@ -67,6 +67,17 @@ def test_our_own_messages_and_receipts_are_recognised(kind):
     assert own_form.read_receipt(own_form.read(receipt.soap).unit)
     ping = pair.build(pair.message(service=as4.TEST_SERVICE, action=as4.TEST_ACTION, parts=()))
     assert own_form.read_user_message(own_form.read(ping.soap).unit)
+
+
+def test_a_receipt_with_something_unread_in_its_security_header_is_left_to_the_general_reader():
+    pair = pair_of("2.0")
+    built = pair.build()
+    receipt = pair.receipt(pair.verify(built.content_type, built.body))
+    token = re.search(rb'wsu:Id="MSG-([0-9a-f]{32})"', receipt.body)[1].decode()
+    unread = f"{pieces.ENCRYPTED_KEY_OPEN.format(token=token)}<!-- & {pieces.LIST_OPEN}{pieces.ENCRYPTED_KEY_CLOSE}"
+    body = receipt.body.replace(pieces.SECURITY_OPEN.encode(), (pieces.SECURITY_OPEN + unread).encode())
+    with pytest.raises(as4.NoSignal):
+        as4.read_signal(receipt.content_type, body, pair.at.agreement_with(pair.si), at=NOW)
 
 
 TOKENS = (

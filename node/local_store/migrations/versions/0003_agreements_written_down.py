@@ -30,6 +30,7 @@ def upgrade() -> None:
     )
     with op.batch_alter_table("rejections", schema=None) as batch_op:
         batch_op.create_index("ix_rejections_message", ["message_id"], unique=False)
+        batch_op.create_index("ix_rejections_peer", ["peer", "id"], unique=False)
 
     with op.batch_alter_table("inbox", schema=None) as batch_op:
         batch_op.add_column(sa.Column("service", sa.String(), server_default="", nullable=False))
@@ -56,6 +57,7 @@ def downgrade() -> None:
         batch_op.drop_column("service")
 
     with op.batch_alter_table("rejections", schema=None) as batch_op:
+        batch_op.drop_index("ix_rejections_peer")
         batch_op.drop_index("ix_rejections_message")
 
     op.drop_table("rejections")
