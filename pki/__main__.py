@@ -141,7 +141,9 @@ def node_request(
     *,
     host: Annotated[list[str], typer.Option(help="Name or address of the node; may be repeated.")],
     url: Annotated[str, typer.Option(help="Base address of its door for other nodes.")],
-    suite: Annotated[list[str] | None, typer.Option(help="AS4 suite it reads, preferred first.")] = None,
+    suite: Annotated[
+        list[str] | None, typer.Option(help="AS4 suite it reads, preferred first; added to those its entry names.")
+    ] = None,
     also: Annotated[
         list[str] | None,
         typer.Option(help="Keys for another suite too: rsa (AS4 1.15) or ecc (2.0 on P-256); may be repeated."),
@@ -150,7 +152,8 @@ def node_request(
 ) -> None:
     """Make a node's keys and its request. Example: `node request keys EE request.json --host ee.example --url https://ee.example:8443`.
 
-    Keys that are there already are kept: with `--also rsa` a node gets keys for an older suite besides its own.
+    Keys that are there already are kept: with `--also rsa` a node gets keys for an older suite besides its own. Its State
+    answers with the same certificates for the keys it certified before, and keeps what its entry says.
     """
     secret = _passphrase(passphrase_file)
     if not (keys / "sign.key").exists():

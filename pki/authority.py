@@ -19,9 +19,10 @@ from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePrivateKey
 from cryptography.x509.oid import NameOID
 
 from pki import profiles
-from pki.errors import BadKeyFile, PkiError
+from pki.errors import BadKeyFile, PkiError, Untrusted
 from pki.files import write_whole
 from pki.keys import PublicKey, generate, load_private, save_private
+from pki.verification import verify_chain
 
 CRL_VALID: Final = timedelta(days=30)
 
@@ -95,6 +96,24 @@ class StateAuthority:
         write_whole(self.folder / "issued" / f"{node}-{purpose}-{certificate.serial_number:x}.crt", pem(certificate))
         return certificate
 
+    def certify(self, purpose: str, node: str, public: PublicKey, hosts: Sequence[str] = ()) -> x509.Certificate:
+        """The newest certificate issued for this key before, as long as it is good; else a new one, see `issue`.
+
+        Good is one that says the same, is not revoked and has a third of its time left. Peers know a node by its very
+        certificates, so a node that asks again for the same keys must not get others.
+
+        Raises:
+            NotOurs: the node is another State's.
+        """
+        at = datetime.now(UTC)
+        good = [
+            each
+            for each in self.issued(node)
+            if profiles.is_for(each, purpose, node, public, hosts) and self._is_good(each, at)
+        ]
+        newest = max(good, key=lambda each: each.not_valid_before_utc, default=None)
+        return newest or self.issue(purpose, node, public, hosts)
+
     def issued(self, node: str) -> tuple[x509.Certificate, ...]:
         """Every certificate this authority issued to a node."""
         found = sorted((self.folder / "issued").glob("*.crt"))
@@ -133,6 +152,14 @@ class StateAuthority:
         crl = builder.sign(self._key, hashes.SHA256())
         write_whole(self.folder / "crl.pem", crl.public_bytes(serialization.Encoding.PEM))
         return crl
+
+    def _is_good(self, certificate: x509.Certificate, at: datetime) -> bool:
+        start, end = certificate.not_valid_before_utc, certificate.not_valid_after_utc
+        try:
+            verify_chain([certificate], [self.certificate], [self.crl()], at=at)
+        except Untrusted:
+            return False
+        return end - at >= (end - start) / 3
 
     def _key_identifier(self) -> x509.AuthorityKeyIdentifier:
         own = x509.SubjectKeyIdentifier.from_public_key(self._key.public_key())

@@ -24,6 +24,7 @@ PrivateKey: TypeAlias = (
 PublicKey: TypeAlias = ec.EllipticCurvePublicKey | ed25519.Ed25519PublicKey | x25519.X25519PublicKey | rsa.RSAPublicKey
 
 RSA_BITS: Final = 3072
+MAX_RSA_BITS: Final = 4096  # no suite takes a longer one
 
 _TYPES: Final[dict[Kind, type]] = {
     "tls": ec.EllipticCurvePrivateKey,

@@ -18,7 +18,7 @@ from typing import Annotated, Final, Literal, cast
 from cryptography import x509
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePrivateKey, EllipticCurvePublicKey
+from cryptography.hazmat.primitives.asymmetric.ec import SECP256R1, EllipticCurvePrivateKey, EllipticCurvePublicKey
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey, RSAPublicKey
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey, X25519PublicKey
@@ -28,7 +28,17 @@ from pki import profiles
 from pki.authority import StateAuthority, pem
 from pki.errors import BadKeyFile, PkiError
 from pki.files import write_whole
-from pki.keys import RSA_BITS, Kind, PublicKey, generate, load_private, public_pem, raw_public, save_private
+from pki.keys import (
+    MAX_RSA_BITS,
+    RSA_BITS,
+    Kind,
+    PublicKey,
+    generate,
+    load_private,
+    public_pem,
+    raw_public,
+    save_private,
+)
 from pki.signer import Decrypter, FileDecrypter, FileMessageSigner, FileSigner, MessageSigner, Signer
 from pki.trustlist.models import LogEntry, NodeEntry, Url
 
@@ -61,8 +71,8 @@ class Request(BaseModel):
     log: str  # raw Ed25519 public key, Base64
     name: dict[str, Annotated[str, StringConstraints(max_length=200)]] = Field(default_factory=dict)  # language -> name
     federation: Url | None = None  # base address of its door for other nodes
-    suites: tuple[str, ...] = ()  # AS4 suites it reads, preferred first
-    collections: tuple[str, ...] = ()  # its directory logs
+    suites: tuple[str, ...] = ()  # AS4 suites it reads, preferred first; added to those its entry names already
+    collections: tuple[str, ...] = ()  # its directory logs; added likewise
     more: dict[MoreKind, str] = Field(default_factory=dict)  # signing requests of keys for other suites, PEM
 
 
@@ -104,10 +114,19 @@ def create_keys(folder: Path, passphrase: bytes | None = None) -> None:
 
 
 def create_more_keys(folder: Path, family: Family, passphrase: bytes | None = None) -> None:
-    """Make keys for messages of another suite. Raises FileExistsError if there are some already."""
+    """Make keys for messages of another suite; those there are already are kept.
+
+    Raises:
+        BadKeyFile: the keys in the folder cannot be read, or have another passphrase.
+    """
+    load_private(folder / "sign.key", "sign", passphrase)  # all keys of a node have one passphrase
     for kind in _kinds(family):
-        key = generate(kind)
-        save_private(folder / f"{kind}.key", key, passphrase)
+        path = folder / f"{kind}.key"
+        if path.exists():
+            key = load_private(path, kind, passphrase)
+        else:
+            key = generate(kind)
+            save_private(path, key, passphrase)
         write_whole(folder / f"{kind}.pub", public_pem(key.public_key()))
 
 
@@ -145,8 +164,8 @@ def write_request(
         hosts: names and addresses the TLS certificate is for.
         name: of the node in the trust list, by language.
         federation: base address of its door, without a slash at the end.
-        suites: AS4 suites it reads, preferred first.
-        collections: the directory logs it signs with its log key.
+        suites: AS4 suites it reads, preferred first; added to those its entry names already.
+        collections: the directory logs it signs with its log key; added likewise.
     """
     tls = cast("EllipticCurvePrivateKey", load_private(folder / "tls.key", "tls", passphrase))
     sign = cast("Ed25519PrivateKey", load_private(folder / "sign.key", "sign", passphrase))
@@ -192,40 +211,62 @@ def read_request(data: bytes) -> Request:
 
 
 def answer(authority: StateAuthority, request: Request) -> Certificates:
-    """Certify what a node asks for.
+    """Certify what a node asks for; for keys it had certified before, the same certificates while they are good.
 
     Raises:
         BadRequest: a proof of possession does not hold.
         NotOurs: the node is another State's.
     """
     tls, sign, encrypt = _proven(request)
+    more = _more_proven(request)
     return Certificates(
-        tls=pem(authority.issue("tls", request.node, tls, request.hosts)).decode(),
-        sign=pem(authority.issue("sign", request.node, sign)).decode(),
-        encrypt=pem(authority.issue("encrypt", request.node, encrypt)).decode(),
+        tls=pem(authority.certify("tls", request.node, tls, request.hosts)).decode(),
+        sign=pem(authority.certify("sign", request.node, sign)).decode(),
+        encrypt=pem(authority.certify("encrypt", request.node, encrypt)).decode(),
         more={
-            kind: pem(authority.issue(kind.partition("-")[0], request.node, public)).decode()
-            for kind, public in _more_proven(request).items()
+            kind: pem(authority.certify(kind.partition("-")[0], request.node, public)).decode()
+            for kind, public in more.items()
         },
     )
 
 
-def entry_for(authority: StateAuthority, request: Request, certificates: Certificates) -> NodeEntry:
-    """What the trust list will say of a node that was just certified."""
+def entry_for(
+    authority: StateAuthority, request: Request, certificates: Certificates, said: NodeEntry | None = None
+) -> NodeEntry:
+    """What the trust list will say of a node that was just certified.
+
+    Args:
+        said: what it said before. It stays where the request says nothing else; suites and logs are only added, and
+            signing certificates that are replaced go to the retired ones, as old events are verified with them.
+    """
+    own_ca = pem(authority.certificate).decode()
+    said = said or NodeEntry(node=request.node, state=authority.state, name={"en": request.node}, state_ca=own_ca)
+    signing = (certificates.sign, *(text for kind, text in certificates.more.items() if kind.startswith("sign")))
     return NodeEntry(
         node=request.node,
         state=authority.state,
-        name=request.name or {"en": request.node},
-        federation=request.federation,
-        state_ca=pem(authority.certificate).decode(),
-        signing=(certificates.sign, *(text for kind, text in certificates.more.items() if kind.startswith("sign"))),
+        name=request.name or said.name,
+        federation=request.federation or said.federation,
+        state_ca=own_ca,
+        signing=signing,
+        retired=_retired(said, signing),
         encryption=(
             certificates.encrypt,
             *(text for kind, text in certificates.more.items() if kind.startswith("encrypt")),
         ),
-        suites=request.suites,
-        logs={each: LogEntry(public_key=request.log, host=request.node) for each in request.collections},
+        suites=tuple(dict.fromkeys((*said.suites, *request.suites))),
+        protocols=said.protocols,
+        features=said.features,
+        logs=said.logs | {each: LogEntry(public_key=request.log, host=request.node) for each in request.collections},
     )
+
+
+def _retired(said: NodeEntry, signing: Sequence[str]) -> tuple[str, ...]:
+    """Every signing certificate an entry named that is none any more, newest first."""
+    current = {x509.load_pem_x509_certificate(text.encode()) for text in signing}
+    known = {x509.load_pem_x509_certificate(text.encode()) for text in (*said.signing, *said.retired)}
+    ordered = sorted(known - current, key=lambda each: (each.not_valid_before_utc, each.serial_number), reverse=True)
+    return tuple(pem(each).decode() for each in ordered)
 
 
 def hosted_entry(authority: StateAuthority, logs: Mapping[str, Ed25519PublicKey], host: str) -> NodeEntry:
@@ -397,11 +438,14 @@ def _more_proven(request: Request) -> dict[MoreKind, EllipticCurvePublicKey | RS
         except ValueError as error:
             raise BadRequest("the request holds something that is no key") from error
         public = asked.public_key()
-        fits = isinstance(public, RSAPublicKey) and public.key_size >= RSA_BITS
+        fits = isinstance(public, RSAPublicKey) and RSA_BITS <= public.key_size <= MAX_RSA_BITS
         if kind.endswith("-ecc"):
-            fits = isinstance(public, EllipticCurvePublicKey)
+            fits = isinstance(public, EllipticCurvePublicKey) and isinstance(public.curve, SECP256R1)
         if not fits or not asked.is_signature_valid:
-            raise BadRequest(f"the {kind} request is of another kind of key, or not signed by it")
+            raise BadRequest(
+                f"the {kind} request is not signed by its own key, or that is neither on P-256 (ecc) "
+                f"nor RSA of {RSA_BITS} to {MAX_RSA_BITS} bits (rsa)"
+            )
         found[kind] = cast("EllipticCurvePublicKey | RSAPublicKey", public)
     return found
 

@@ -52,9 +52,6 @@ def node_certificate(
     Args:
         hosts: DNS names and IP addresses; only TLS certificates have them.
     """
-    names: list[x509.GeneralName] = [x509.UniformResourceIdentifier(NODE_URI + node)]
-    if purpose == "tls":
-        names += [_host(host) for host in hosts]
     builder = (
         x509.CertificateBuilder()
         .subject_name(name(f"{node} {purpose}", node[:2]))
@@ -62,7 +59,7 @@ def node_certificate(
         .serial_number(x509.random_serial_number())
         .not_valid_before(at - BACKDATED)
         .not_valid_after(at + VALID[purpose])
-        .add_extension(x509.SubjectAlternativeName(names), critical=False)
+        .add_extension(x509.SubjectAlternativeName(_names(purpose, node, hosts)), critical=False)
         .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
         .add_extension(x509.SubjectKeyIdentifier.from_public_key(public), critical=False)
     )
@@ -97,14 +94,30 @@ def fits(certificate: x509.Certificate, purpose: str) -> bool:
             raise ValueError(f"no certificate profile {purpose}")
 
 
+def is_for(certificate: x509.Certificate, purpose: str, node: str, public: PublicKey, hosts: Sequence[str]) -> bool:
+    """Whether a certificate says what `node_certificate` would say of this key, but for its dates."""
+    same_names = set(_alternative_names(certificate)) == set(_names(purpose, node, hosts))
+    return same_names and certificate.public_key() == public and fits(certificate, purpose)
+
+
 def node_of(certificate: x509.Certificate) -> str:
     """The node's code in a certificate; empty if it names none or more than one."""
-    try:
-        found = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
-    except x509.ExtensionNotFound:
-        return ""
-    uris = [u for u in found.get_values_for_type(x509.UniformResourceIdentifier) if u.startswith(NODE_URI)]
+    found = (name.value for name in _alternative_names(certificate) if isinstance(name, x509.UniformResourceIdentifier))
+    uris = [uri for uri in found if uri.startswith(NODE_URI)]
     return uris[0].removeprefix(NODE_URI) if len(uris) == 1 else ""
+
+
+def hosts_of(certificate: x509.Certificate) -> tuple[str, ...]:
+    """The DNS names and IP addresses a TLS certificate is for."""
+    names = _alternative_names(certificate)
+    return tuple(str(name.value) for name in names if isinstance(name, x509.DNSName | x509.IPAddress))
+
+
+def _alternative_names(certificate: x509.Certificate) -> Sequence[x509.GeneralName]:
+    try:
+        return tuple(certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value)
+    except x509.ExtensionNotFound:
+        return ()
 
 
 def _usage(certificate: x509.Certificate) -> x509.KeyUsage | None:
@@ -119,6 +132,11 @@ def _extended_usage(certificate: x509.Certificate) -> set[x509.ObjectIdentifier]
         return set(certificate.extensions.get_extension_for_class(x509.ExtendedKeyUsage).value)
     except x509.ExtensionNotFound:
         return set()
+
+
+def _names(purpose: str, node: str, hosts: Sequence[str]) -> list[x509.GeneralName]:
+    own = x509.UniformResourceIdentifier(NODE_URI + node)
+    return [own, *(_host(host) for host in hosts)] if purpose == "tls" else [own]
 
 
 def _host(host: str) -> x509.GeneralName:

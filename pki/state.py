@@ -63,12 +63,17 @@ class StateOffice:
     def admit(self, request: Request) -> Certificates:
         """Certify a node, and let the trust list say of it what it asked for.
 
+        A node may ask again, for further keys: what was said of it and is not asked for anew stays.
+
         Raises:
             BadRequest: a proof of possession does not hold.
             NotOurs: the node is another State's.
+            BadTrustList: what was said of it cannot be read.
         """
+        place = self._place(request.node)
+        said = read_entry(place.read_bytes(), self.state, request.node) if place.exists() else None
         certificates = answer(self.authority, request)
-        self.put(entry_for(self.authority, request, certificates))
+        self.put(entry_for(self.authority, request, certificates, said))
         return certificates
 
     def host(self, logs: Mapping[str, Ed25519PublicKey], host: str) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import shlex
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 peers_app = typer.Typer(help="Nodes of the trust list, and access points outside.", invoke_without_command=True)
 
 _FAMILY: Final = {"as4-2.0-ecc": "ecc", "as4-1.15-rsa": "rsa"}  # suite -> keys that `pki node request --also` makes
+_FINGERPRINT: Final = 64  # characters of a SHA-256, hexadecimal
 _COLOURS: Final = {"well": "green", "FAULT": "red", "told differently": "yellow"}
 
 
@@ -134,7 +136,7 @@ def add(
     fingerprint: Annotated[
         list[str] | None,
         typer.Option(
-            help="SHA-256 of a certificate, as the peer's own paper has it; give all. Without: you are asked."
+            help="Whole SHA-256 of a certificate, as the peer's own paper has it; give all. Without: you are asked."
         ),
     ] = None,
     config: Config = DEFAULT_CONFIG,
@@ -142,8 +144,9 @@ def add(
     """Add an access point outside the federation, once agreement, keys and every fingerprint are found right.
 
     Nothing vouches for its certificates but you: compare each fingerprint with what the peer gave you another way (on
-    paper, in person, by telephone), not with the mail the certificates came in. A running node takes the peer up by
-    itself. Afterwards the command prints what the other side needs of this node.
+    paper, in person, by telephone), not with the mail the certificates came in. Type or paste it whole, all 64 characters;
+    spaces, colons and upper case do not matter. A running node takes the peer up by itself. Afterwards the command prints
+    what the other side needs of this node.
 
     **Examples**
 
@@ -186,38 +189,59 @@ def add(
 def _check_keys(settings: Settings, keys: NodeKeys, peer: Peer, own: Peer | None) -> None:
     """Raises NoKeysForSuite, which says how such keys are made."""
     from node.federation.agreements import has_keys
+    from pki.profiles import hosts_of
 
     assert peer.terms is not None
     suite = peer.terms.suite
     if has_keys(keys, suite):
         return
     url = (own.url if own else None) or "https://HOST:PORT"
+    hosts = hosts_of(x509.load_pem_x509_certificate(keys.tls_certificate.read_bytes()))
     family = _FAMILY.get(suite.name)
-    also = f" --also {family}" if family else ""
-    host = urlsplit(url).hostname or "HOST"
+    folder, node = shlex.quote(str(settings.data / "keys")), settings.node
+    options = f" --also {family}" if family else ""
+    options += "".join(f" --host {host}" for host in hosts or [urlsplit(url).hostname or "HOST"]) + f" --url {url}"
+    if settings.passphrase_file:
+        options += f" --passphrase-file {shlex.quote(str(settings.passphrase_file))}"
     raise NoKeysForSuite(
-        f"this node has no keys for {suite.name}. Make them: python -m pki node request {settings.data / 'keys'} "
-        f"{settings.node} request.json{also} --host {host} --url {url}; have your State's office answer the request "
-        f"(python -m pki state admit), install the answer (python -m pki node install), start the node again"
+        f"this node has no keys for {suite.name}. Make them, then start the node again; those there are stay:\n"
+        f"  python -m pki node request {folder} {node} request.json{options}\n"
+        f"  python -m pki state admit OFFICE request.json certificates.json  # at your State's office\n"
+        f"  python -m pki state sign OFFICE {node}.submission  # at your State's office\n"
+        f"  python -m pki list publish PUBLISHER {node}.submission  # at the publisher of the trust list\n"
+        f"  python -m pki node install {folder} certificates.json"
     )
 
 
 def _confirm(certificates: Certificates, given: Sequence[str]) -> None:
-    """Raises NotConfirmed unless every fingerprint was given, or is typed now."""
+    """Raises NotConfirmed unless every fingerprint was given, or is typed now, whole."""
     from node.federation import outside
 
-    if given:
+    if not given:
+        console.print("\nCompare with what the peer gave you another way, and type or paste from there:")
+        given = [_typed_fingerprint(purpose) for purpose in certificates.fingerprints().values()]
+    try:
         outside.confirm(certificates, given)
-        console.print("\nEvery fingerprint given is that of a certificate above.")
-        return
-    console.print("\nCompare with what the peer gave you another way, and type from there:")
-    for digest, purpose in certificates.fingerprints().items():
-        typed = typer.prompt(f"first eight characters of the SHA-256 for {purpose}")
-        if "".join(typed.split()).replace(":", "").lower() != digest[:8]:
-            raise outside.NotConfirmed(
-                f"that is not the fingerprint of the certificate for {purpose}: nothing is written. If the peer's paper "
-                f"says so, the certificate you were sent is not the peer's"
-            )
+    except outside.NotConfirmed as error:
+        raise outside.NotConfirmed(
+            f"{error}. If the peer's paper has another fingerprint, the certificate you were sent is not the peer's"
+        ) from error
+    console.print("\nEvery fingerprint given is that of a certificate above.")
+
+
+def _typed_fingerprint(purpose: str) -> str:
+    """What is typed for a certificate. Raises NotConfirmed if that is not a whole fingerprint."""
+    from node.federation import outside
+
+    typed: str = typer.prompt(f"whole SHA-256 for {purpose}", default="", show_default=False)
+    length = len("".join(typed.split()).replace(":", ""))
+    if length != _FINGERPRINT:
+        short = f", {_FINGERPRINT - length} are missing" if length < _FINGERPRINT else ""
+        raise outside.NotConfirmed(
+            f"the fingerprint of the certificate for {purpose} has {_FINGERPRINT} characters, you gave {length}{short}: "
+            f"nothing is written"
+        )
+    return typed
 
 
 def _print_what_they_need(settings: Settings, found: Candidate, known: Peers) -> None:

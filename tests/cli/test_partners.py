@@ -43,12 +43,40 @@ def test_a_peer_is_written_down_once_every_fingerprint_is_confirmed(sides, capsy
     assert outside.grouped(_fingerprint(partner.home / "keys/tls.crt")) in capsys.readouterr().out
 
 
-def test_fingerprints_may_be_typed_by_their_first_eight_characters(sides, monkeypatch, capsys):
+def test_fingerprints_may_be_typed_whole(sides, monkeypatch, capsys):
     estonia, partner = sides
-    _typed(monkeypatch, *(_spaced(digest) for digest in _fingerprints(partner)))
+    tls, sign, encrypt = _fingerprints(partner)
+    _typed(monkeypatch, tls, f"  {sign.lower()} ", outside.grouped(encrypt.replace(":", "")))
     assert estonia.command("peers", "add", "partner", *_options(files_of(partner))) == 0
     assert (estonia.home / "peers/partner").is_dir()
-    assert "type from there" in capsys.readouterr().out
+    assert "type or paste from there" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("typed", "says"),
+    [
+        ("", "has 64 characters, you gave 0, 64 are missing"),
+        ("all but one", "has 64 characters, you gave 63, 1 are missing"),
+        ("the first eight", "has 64 characters, you gave 8, 56 are missing"),
+        ("one too many", "has 64 characters, you gave 65:"),
+        ("right at its first eight", "no certificate of these files has the fingerprint"),
+        ("another certificate's", "the fingerprint of the certificate for tls was not confirmed"),
+    ],
+)
+def test_anything_but_the_whole_fingerprint_is_refused(sides, monkeypatch, capsys, typed, says):
+    estonia, partner = sides
+    tls, *others = _fingerprints(partner)
+    digest = tls.replace(":", "")
+    first = {
+        "": "", "all but one": digest[:-1], "the first eight": _spaced(digest), "one too many": digest + "0",
+        "right at its first eight": digest[:8] + "0" * 56, "another certificate's": others[0],
+    }[typed]  # fmt: skip
+    _typed(monkeypatch, first, *others)
+    assert estonia.command("peers", "add", "partner", *_options(files_of(partner))) == 1
+    told = capsys.readouterr().err
+    assert says in told
+    assert "nothing is written" in told
+    assert not (estonia.home / "peers").exists()
 
 
 @pytest.mark.parametrize("wrong", ["one missing", "one of another certificate", "one too many", "typed wrongly"])
@@ -278,8 +306,7 @@ def _typed(monkeypatch, *lines: str) -> None:
 
 
 def _spaced(digest: str) -> str:
-    plain = digest.replace(":", "")
-    return f"{plain[:4]} {plain[4:8]}"
+    return f"{digest[:4]} {digest[4:8]}"
 
 
 async def _outcomes(node, expected: list[str]) -> bool:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 
@@ -92,6 +93,19 @@ def test_a_fault_is_one_sentence(run):
         assert result.returncode == 1
         assert sentence in result.stderr
         assert "Traceback" not in result.stderr
+
+
+def test_a_request_for_further_keys_may_be_made_twice_and_name_suites(run, tmp_path):
+    again = "node request keys EE request.json --also ecc --host ee.example --url https://ee.example:8443 --suite t"
+    run("state", "create", "EE", "EE")
+    asked = []
+    for arguments in (again.replace(" --also ecc", "").replace("--suite t", "--suite s"), again, again):
+        assert run(*arguments.split()).returncode == 0
+        asked.append({path.name: path.read_bytes() for path in (tmp_path / "keys").iterdir()})
+        assert run("state", "admit", "EE", "request.json", "certificates.json").returncode == 0
+    assert asked[1] == asked[2]
+    entry = json.loads((tmp_path / "EE/entries/EE.json").read_text())
+    assert (entry["suites"], len(entry["signing"]), entry["retired"]) == (["s", "t"], 2, [])
 
 
 def test_keys_are_not_made_twice(run):

@@ -1,19 +1,24 @@
 from __future__ import annotations
 
 import base64
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
+from pki import authority, profiles
 from pki.authority import NotOurs
 from pki.errors import BadKeyFile
-from pki.keys import raw_public
+from pki.keys import generate, raw_public
 from pki.node_keys import (
     BadRequest,
     create_keys,
     create_log_key,
+    create_more_keys,
     install,
     load_node_keys,
     read_certificates,
@@ -178,3 +183,129 @@ def test_a_removed_node_is_revoked_and_no_longer_spoken_of(office, keys):
     assert {each.serial_number for each in office.authority.crl()} == serials
     with pytest.raises(NoSuchNode):
         office.remove("EE")
+
+
+# --- a node that asks again ---
+
+
+def test_the_same_keys_keep_their_certificates_and_the_entry_stays(office, keys):
+    first = office.admit(ask(keys))
+    (entry,) = office.entries()
+    create_more_keys(keys, "ecc")
+    second = office.admit(write_request(keys, "EE", ["ee.example"]))
+    assert (second.tls, second.sign, second.encrypt) == (first.tls, first.sign, first.encrypt)
+    assert office.entries() == (
+        entry.model_copy(
+            update={
+                "signing": (first.sign, second.more["sign-ecc"]),
+                "encryption": (first.encrypt, second.more["encrypt-ecc"]),
+            }
+        ),
+    )
+    assert office.admit(write_request(keys, "EE", ["ee.example"])) == second
+
+
+def test_what_is_asked_for_anew_is_said_and_suites_are_added(office, keys):
+    office.admit(ask(keys))
+    office.put(office.entries()[0].model_copy(update={"features": ("x",)}))
+    office.admit(
+        write_request(
+            keys, "EE", ["ee.example"], name={"et": "Eesti Vabariik"}, federation="https://new.example:8443",
+            suites=("t", "s"), collections=("reports",),
+        )
+    )  # fmt: skip
+    (entry,) = office.entries()
+    assert (entry.name, entry.federation) == ({"et": "Eesti Vabariik"}, "https://new.example:8443")
+    assert (entry.suites, entry.features, set(entry.logs)) == (("s", "t"), ("x",), {"authorities", "reports"})
+
+
+def test_replaced_and_vanished_signing_certificates_are_retired_newest_first(office, keys, tmp_path):
+    create_more_keys(keys, "ecc")
+    first = office.admit(ask(keys))
+    create_keys(tmp_path / "second")
+    second = office.admit(ask(tmp_path / "second"))
+    create_keys(tmp_path / "third")
+    third = office.admit(ask(tmp_path / "third"))
+    (entry,) = office.entries()
+    assert entry.signing == (third.sign,)
+    assert set(entry.retired) == {first.sign, first.more["sign-ecc"], second.sign}
+    starts = [x509.load_pem_x509_certificate(text.encode()).not_valid_before_utc for text in entry.retired]
+    assert starts == sorted(starts, reverse=True)
+    office.admit(ask(tmp_path / "second"))
+    (entry,) = office.entries()
+    assert entry.signing == (second.sign,)
+    assert set(entry.retired) == {first.sign, first.more["sign-ecc"], third.sign}
+    assert len(entry.retired) == 3
+
+
+def test_other_hosts_need_another_tls_certificate_and_no_other(office, keys):
+    first = office.admit(ask(keys))
+    second = office.admit(write_request(keys, "EE", ["ee.example", "192.0.2.1"]))
+    assert second.tls != first.tls
+    assert (second.sign, second.encrypt) == (first.sign, first.encrypt)
+    tls = x509.load_pem_x509_certificate(second.tls.encode())
+    assert profiles.hosts_of(tls) == ("ee.example", "192.0.2.1")
+    assert office.admit(write_request(keys, "EE", ["192.0.2.1", "ee.example"])) == second
+
+
+@pytest.mark.parametrize(("used", "kept"), [(0.6, True), (0.7, False), (1.1, False)])
+def test_a_certificate_near_its_end_is_renewed(office, keys, monkeypatch, used, kept):
+    class Then(datetime):
+        @classmethod
+        def now(cls, tz=None):
+            return datetime.now(tz) - used * profiles.VALID["sign"]
+
+    monkeypatch.setattr(authority, "datetime", Then)
+    first = office.admit(ask(keys))
+    monkeypatch.undo()
+    second = office.admit(ask(keys))
+    assert (second.sign == first.sign) is kept
+    assert office.entries()[0].retired == (() if kept else (first.sign,))
+    assert x509.load_pem_x509_certificate(second.sign.encode()).not_valid_after_utc > datetime.now(UTC) + timedelta(300)
+
+
+def test_a_revoked_certificate_is_not_given_again(office, keys):
+    first = office.admit(ask(keys))
+    office.authority.revoke(x509.load_pem_x509_certificate(first.sign.encode()).serial_number)
+    second = office.admit(ask(keys))
+    assert (second.sign != first.sign, second.encrypt) == (True, first.encrypt)
+    assert office.entries()[0].retired == (first.sign,)
+
+
+def test_further_keys_are_made_once_and_what_is_missing_is_made_up(keys):
+    create_more_keys(keys, "ecc")
+    before = {path.name: path.read_bytes() for path in keys.iterdir()}
+    create_more_keys(keys, "ecc")
+    assert {path.name: path.read_bytes() for path in keys.iterdir()} == before
+    (keys / "sign-ecc.pub").unlink()
+    (keys / "encrypt-ecc.key").unlink()
+    create_more_keys(keys, "ecc")
+    assert (keys / "sign-ecc.pub").read_bytes() == before["sign-ecc.pub"]
+    assert (keys / "encrypt-ecc.pub").read_bytes() != before["encrypt-ecc.pub"]
+    assert set(ask(keys).more) == {"sign-ecc", "encrypt-ecc"}
+
+
+def test_further_keys_have_the_passphrase_of_the_others(tmp_path):
+    create_keys(tmp_path / "keys", b"secret")
+    with pytest.raises(BadKeyFile, match="passphrase"):
+        create_more_keys(tmp_path / "keys", "rsa")
+    assert not list((tmp_path / "keys").glob("*-rsa.*"))
+
+
+@pytest.mark.parametrize(
+    ("kind", "make"),
+    [
+        ("sign-rsa", lambda: rsa.generate_private_key(65537, 2048)),
+        ("encrypt-rsa", lambda: rsa.generate_private_key(65537, 4104)),
+        ("sign-rsa", lambda: generate("sign-ecc")),
+        ("sign-ecc", lambda: ec.generate_private_key(ec.SECP256K1())),
+        ("encrypt-ecc", lambda: ec.generate_private_key(ec.SECP224R1())),
+        ("sign-ecc", lambda: generate("sign-rsa")),
+    ],
+)
+def test_a_key_no_suite_can_use_is_not_certified(office, keys, kind, make):
+    asked = x509.CertificateSigningRequestBuilder().subject_name(profiles.name("EE", "EE"))
+    text = authority.pem(asked.sign(make(), hashes.SHA256())).decode()
+    with pytest.raises(BadRequest, match="neither on P-256"):
+        office.admit(ask(keys).model_copy(update={"more": {kind: text}}))
+    assert office.authority.issued("EE") == ()
