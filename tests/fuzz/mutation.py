@@ -52,7 +52,7 @@ def cross(one: bytes, other: bytes, dice: random.Random) -> bytes:
         _replace(dice.choice(same), given)
     else:
         dice.choice(list(root.iter("{*}*"))).append(given)
-    return one[: here.start()] + etree.tostring(root) + one[here.end() :]
+    return one[: here.start()] + _written(root, here[0]) + one[here.end() :]
 
 
 def blur_bytes(data: bytes, dice: random.Random) -> bytes:
@@ -116,6 +116,14 @@ def _parse(document: bytes) -> etree._Element | None:
         return None
 
 
+def _written(root: etree._Element, otherwise: bytes) -> bytes:
+    """The document; what it was before if the parser kept characters from it that cannot be written again."""
+    try:
+        return etree.tostring(root)
+    except etree.SerialisationError:
+        return otherwise
+
+
 def _mutate_xml(document: bytes, dice: random.Random, blur: Blur) -> bytes:
     root = _parse(document)
     if root is None:
@@ -125,7 +133,7 @@ def _mutate_xml(document: bytes, dice: random.Random, blur: Blur) -> bytes:
             dice.choice(_CHANGES)(_pick(root, dice), dice, blur)
         except ValueError:  # characters that XML cannot carry
             continue
-    return etree.tostring(root)
+    return _written(root, document)
 
 
 def _pick(root: etree._Element, dice: random.Random) -> etree._Element:
