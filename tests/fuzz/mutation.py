@@ -31,15 +31,25 @@ def mutate(target: str, data: bytes, dice: random.Random, blur: Blur) -> bytes:
     """`data` changed in the way that suits the target."""
     if dice.random() < 0.4:
         return blur(data)
-    if target == "mime":
-        return _mutate_lines(data, dice)
-    if target == "payload":
-        return _mutate_payload(data, dice, blur)
-    return _mutate_envelope(data, dice, blur)
+    try:
+        if target == "mime":
+            return _mutate_lines(data, dice)
+        if target == "payload":
+            return _mutate_payload(data, dice, blur)
+        return _mutate_envelope(data, dice, blur)
+    except etree.LxmlError:  # the parser recovered something that cannot be written again
+        return blur(data)
 
 
 def cross(one: bytes, other: bytes, dice: random.Random) -> bytes:
     """`one` with an element of `other`, or the head of one and the tail of the other."""
+    try:
+        return _cross(one, other, dice)
+    except etree.LxmlError:  # the parser recovered something that cannot be written again
+        return one
+
+
+def _cross(one: bytes, other: bytes, dice: random.Random) -> bytes:
     here, there = _ENVELOPE.search(one), _ENVELOPE.search(other)
     if here is None or there is None or dice.random() < 0.2:
         return one[: dice.randint(0, len(one))] + other[dice.randint(0, len(other)) :]
@@ -52,7 +62,7 @@ def cross(one: bytes, other: bytes, dice: random.Random) -> bytes:
         _replace(dice.choice(same), given)
     else:
         dice.choice(list(root.iter("{*}*"))).append(given)
-    return one[: here.start()] + _written(root, here[0]) + one[here.end() :]
+    return one[: here.start()] + etree.tostring(root) + one[here.end() :]
 
 
 def blur_bytes(data: bytes, dice: random.Random) -> bytes:
@@ -116,14 +126,6 @@ def _parse(document: bytes) -> etree._Element | None:
         return None
 
 
-def _written(root: etree._Element, otherwise: bytes) -> bytes:
-    """The document; what it was before if the parser kept characters from it that cannot be written again."""
-    try:
-        return etree.tostring(root)
-    except etree.SerialisationError:
-        return otherwise
-
-
 def _mutate_xml(document: bytes, dice: random.Random, blur: Blur) -> bytes:
     root = _parse(document)
     if root is None:
@@ -133,7 +135,7 @@ def _mutate_xml(document: bytes, dice: random.Random, blur: Blur) -> bytes:
             dice.choice(_CHANGES)(_pick(root, dice), dice, blur)
         except ValueError:  # characters that XML cannot carry
             continue
-    return _written(root, document)
+    return etree.tostring(root)
 
 
 def _pick(root: etree._Element, dice: random.Random) -> etree._Element:
