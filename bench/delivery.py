@@ -35,7 +35,7 @@ SIZE: Final = 2048
 FLIGHTS: Final = (1, 8, 32)
 CASES: Final = 200
 MANY: Final = 1_000_000
-LARGE: Final = 40  # messages with a file of 1 MB
+LARGE: Final = 48  # messages with a file of 1 MiB
 SUITES: Final = {"2.0": ("as4-2.0-ed25519-x25519", ()), "1.15": ("as4-1.15-rsa", ("rsa",))}
 EE, FR = NodeId("EE"), NodeId("FR")
 HERE: Final = Path(__file__).resolve().parents[1]
@@ -95,7 +95,7 @@ async def _durable(folder: Path, suite: str, *, whole: bool) -> list[Row]:
         ]  # fmt: skip
         rows += await _bytes(sender, suite)
         if whole:
-            rows += await _large(sender, pid)
+            rows += [row for flight in FLIGHTS for row in await _large(sender, pid, flight)]
             claim = await _claim_behind_a_million(sender)
             rows.append(_row("claim", f"claim of the next batch behind {MANY:,} waiting", claim, "ms", goal="< 2"))
         lost = "SELECT count(*) FROM outbox WHERE receipt IS NULL AND recipient = 'FR'"
@@ -205,17 +205,23 @@ async def _in_flight(node: SmallNode, suite: str, flight: int) -> list[Row]:
     ]
 
 
-async def _large(node: SmallNode, pid: int) -> list[Row]:
+async def _large(node: SmallNode, pid: int, flight: int) -> list[Row]:
+    """Rounds of `flight` messages with a file of 1 MiB that does not compress."""
     meter = Meter(pid)
-    for number in range(LARGE):
-        await node.database.transact(_post, node, b"{}", f"large-{number}", f"large-{number}", file="noise:1")
-    await until(lambda: _done(node), seconds=300)
+    for turn in range(max(2, LARGE // flight)):
+        for number in range(flight):
+            name = f"large-{flight}-{turn}-{number}"
+            await node.database.transact(_post, node, b"{}", name, name, file="noise:1")
+        await until(lambda: _done(node), seconds=300, every=0.005)
     seconds, here, there = meter.read()
-    note = f"{LARGE} with a file of 1 MiB that does not compress"
+    waits = await _waits(node, f"large-{flight}-%")
+    what, count = f"2.0: 1 MiB, {flight} in flight", len(waits)
     return [
-        _row("2.0.1-mib.rate", "2.0: messages of 1 MiB", LARGE / seconds, "1/s", note=note),
-        _row("2.0.1-mib.cpu.sender", "2.0: CPU a message of 1 MiB, sender", here / LARGE * 1000, "ms"),
-        _row("2.0.1-mib.cpu.receiver", "2.0: CPU a message of 1 MiB, receiver", there / LARGE * 1000, "ms"),
+        _row(f"2.0.1-mib.flight-{flight}.rate", f"{what}, messages", count / seconds, "1/s"),
+        _row(f"2.0.1-mib.flight-{flight}.cpu.sender", f"{what}: CPU a message, sender", here / count * 1000, "ms"),
+        _row(f"2.0.1-mib.flight-{flight}.cpu.receiver", f"{what}: CPU a message, receiver", there / count * 1000, "ms"),
+        _row(f"2.0.1-mib.flight-{flight}.p50", f"{what}, posted to receipt stored, p50", _p(waits, 50), "ms"),
+        _row(f"2.0.1-mib.flight-{flight}.p99", f"{what}, posted to receipt stored, p99", _p(waits, 99), "ms"),
     ]
 
 
