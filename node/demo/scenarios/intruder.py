@@ -92,6 +92,7 @@ async def _in_another_name(stage: Stage, insider: _Insider) -> None:
     message = as4.UserMessage(
         message_id=new_message_id(NodeId("RO")), conversation_id="RO-2026-999999", sender=agreed.our_party,
         recipient=agreed.their_party, service=as4.SERVICE, action="events", timestamp=datetime.now(UTC),
+        properties={"originalSender": "RO", "finalRecipient": ESTONIA},
         parts=(as4.Part(content=b"{}", mime_type="application/json"),),
     )  # fmt: skip
     certificate = found.encrypt_for
