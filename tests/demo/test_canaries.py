@@ -125,9 +125,10 @@ def decrypted(folder: Path, node: str) -> list[bytes]:
     keys = load_node_keys(folder / "keys")
     found = []
     with sqlite3.connect(f"file:{folder / 'node.db'}?mode=ro", uri=True) as connection:
-        rows = connection.execute("SELECT sender, content_type, body FROM inbox").fetchall()
+        rows = connection.execute("SELECT sender, content_type, body, body_file FROM inbox").fetchall()
     connection.close()
-    for sender, content_type, body in rows:
+    for sender, content_type, kept, name in rows:
+        body = (folder / "messages" / name).read_bytes() if name else kept
         agreed = as4.Agreement(
             our_party=as4.party_of(node), their_party=as4.party_of(sender), suite=as4.COMMON,
             services=(as4.Service(name=as4.SERVICE, actions=frozenset({"events", "query", "statistics"})),), their_signing=trust.nodes[NodeId(sender)].signing,
