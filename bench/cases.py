@@ -47,6 +47,7 @@ async def _run(folder: Path) -> list[dict[str, Any]]:
         await until("the directory", lambda: _knows(france, romania.authority))
         await _open(france, romania.authority, 20, at_once=8)
         await until("the first requests", lambda: _all_received(folder))
+        await until("the end of what nodes do after a start", lambda: _is_idle(nodes), seconds=120)
         rows = []
         for at_once in COUNT:
             rows += await _measure(folder, nodes, france, romania.authority, at_once)
@@ -81,6 +82,13 @@ async def _measure(
         {"key": f"cases.flight-{at_once}.open.p50", "what": f"{what}: open a request over REST, p50", "value": _p(times, 50) * 1000, "unit": "ms"},
         {"key": f"cases.flight-{at_once}.open.p99", "what": f"{what}: open a request over REST, p99", "value": _p(times, 99) * 1000, "unit": "ms"},
     ]  # fmt: skip
+
+
+async def _is_idle(nodes: dict[NodeId, NodeProcess]) -> bool | None:
+    """Whether the nodes have read their directories and the like: they take less than a tenth of a core."""
+    before = sum(_cpu(process.pid or 0) for process in nodes.values())
+    await asyncio.sleep(2)
+    return True if sum(_cpu(process.pid or 0) for process in nodes.values()) - before < 0.2 else None
 
 
 def _p(values: list[float], percent: int) -> float:
