@@ -22,6 +22,7 @@ from .words import ATTRIBUTES, TAGS, TEXTS, URIS, WORDS
 Blur = Callable[[bytes], bytes]
 
 _PARSER = etree.XMLParser(encoding="utf-8", resolve_entities=False, no_network=True, load_dtd=False, recover=True)
+_NOT_TO_BE_WRITTEN = (etree.LxmlError, LookupError, ValueError)  # the parser recovered what is no XML any more
 _ENVELOPE = re.compile(rb"<env:Envelope.*</env:Envelope>", re.DOTALL)
 _SECURITY = f"{{{names.WSSE}}}Security"
 _BREAK = re.compile(rb"(\r\n|; )")
@@ -37,7 +38,7 @@ def mutate(target: str, data: bytes, dice: random.Random, blur: Blur) -> bytes:
         if target == "payload":
             return _mutate_payload(data, dice, blur)
         return _mutate_envelope(data, dice, blur)
-    except etree.LxmlError:  # the parser recovered something that cannot be written again
+    except _NOT_TO_BE_WRITTEN:
         return blur(data)
 
 
@@ -45,7 +46,7 @@ def cross(one: bytes, other: bytes, dice: random.Random) -> bytes:
     """`one` with an element of `other`, or the head of one and the tail of the other."""
     try:
         return _cross(one, other, dice)
-    except etree.LxmlError:  # the parser recovered something that cannot be written again
+    except _NOT_TO_BE_WRITTEN:
         return one
 
 
