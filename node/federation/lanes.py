@@ -77,7 +77,7 @@ class NoPong(Unavailable):
 
 
 class _BytesLost(Exception):
-    """The file with the bytes of one message cannot be opened."""
+    """The file with the bytes of one message is gone."""
 
 
 class LaneFault(Unavailable):
@@ -272,8 +272,8 @@ class Lane:
             return await parts.transport.post_message(self.node, waiting.body, waiting.content_type)
         try:
             opened = await asyncio.to_thread(parts.bodies.open, waiting.body_file)
-        except OSError as error:
-            raise _BytesLost(f"its bytes cannot be read on this node ({error.strerror})") from error
+        except FileNotFoundError as error:  # whatever else keeps a file from being opened may pass
+            raise _BytesLost("its bytes are not on this node any more") from error
         with opened as file:
             return await parts.transport.post_message(self.node, file, waiting.content_type)
 

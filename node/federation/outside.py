@@ -292,37 +292,6 @@ def to_peer(
                 )
     if written.encryption_reference is as4.KeyReference.PATH:
         raise BadAgreement("encryption_reference: a path names the signer's certificate only; use bst")
-    terms = as4.Agreement(
-        our_party=written.our_party or as4.party_of(us),
-        our_party_type=written.our_party_type,
-        their_party=written.their_party,
-        their_party_type=written.their_party_type,
-        suite=suite,
-        services=tuple(
-            as4.Service(name=each.name, type=each.type, actions=frozenset(each.actions)) for each in written.service
-        ),
-        their_signing=certificates.sign,
-        roles=(written.initiator_role, written.responder_role),
-        agreement_ref=written.agreement_ref,
-        agreement_type=written.agreement_type,
-        two_way=written.two_way,
-        four_corner=written.four_corner,
-        property_types=written.property_types,
-        compress=written.compress,
-        signature_reference=written.signature_reference,
-        encryption_reference=written.encryption_reference,
-        issuers=tuple(issuers),
-        retry=as4.Retry(
-            first=timedelta(seconds=written.retry.first_seconds),
-            longest=timedelta(seconds=written.retry.longest_seconds),
-            report_after=timedelta(seconds=written.retry.report_after_seconds),
-        ),
-        limits=as4.Limits(
-            entity=written.limits.entity_bytes,
-            decompressed=written.limits.decompressed_bytes,
-            parts=written.limits.parts,
-        ),
-    )
     return Peer(
         node=NodeId(name),
         state=State(""),
@@ -335,8 +304,48 @@ def to_peer(
         suites=(suite.name,),
         features=(),
         logs={},
-        terms=terms,
+        terms=_terms(written, suite, certificates.sign, us, tuple(issuers)),
         tls=certificates.tls,
+    )
+
+
+def _terms(
+    written: AgreementFile,
+    suite: as4.Suite,
+    their_signing: tuple[x509.Certificate, ...],
+    us: NodeId,
+    issuers: tuple[x509.Certificate, ...],
+) -> as4.Agreement:
+    return as4.Agreement(
+        our_party=written.our_party or as4.party_of(us),
+        our_party_type=written.our_party_type,
+        their_party=written.their_party,
+        their_party_type=written.their_party_type,
+        suite=suite,
+        services=tuple(
+            as4.Service(name=each.name, type=each.type, actions=frozenset(each.actions)) for each in written.service
+        ),
+        their_signing=their_signing,
+        roles=(written.initiator_role, written.responder_role),
+        agreement_ref=written.agreement_ref,
+        agreement_type=written.agreement_type,
+        two_way=written.two_way,
+        four_corner=written.four_corner,
+        property_types=written.property_types,
+        compress=written.compress,
+        signature_reference=written.signature_reference,
+        encryption_reference=written.encryption_reference,
+        issuers=issuers,
+        retry=as4.Retry(
+            first=timedelta(seconds=written.retry.first_seconds),
+            longest=timedelta(seconds=written.retry.longest_seconds),
+            report_after=timedelta(seconds=written.retry.report_after_seconds),
+        ),
+        limits=as4.Limits(
+            entity=written.limits.entity_bytes,
+            decompressed=written.limits.decompressed_bytes,
+            parts=written.limits.parts,
+        ),
     )
 
 

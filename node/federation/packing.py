@@ -84,6 +84,8 @@ def pack(
             continue
         try:
             built.append(_pack(waiting, contents, agreed, bodies))
+        except FileNotFoundError as error:  # a large file that is gone; a small one was missed when it was read
+            failed.append((waiting, _unbuildable(waiting, error)))
         except OSError:
             for item in built:
                 if item.bytes.body_file:

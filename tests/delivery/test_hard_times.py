@@ -58,7 +58,26 @@ async def test_a_message_whose_bytes_are_lost_is_refused_here_and_the_others_go(
             await until(lambda: sent(lane, france, ["one", "two"]))
         assert await estonia.states("large") == ["refused"]
         (status,) = await estonia.database.read(outbox.statuses, "large")
-        assert "bytes cannot be read" in status.last_error
+        assert "bytes are not on this node" in status.last_error
+
+
+async def test_a_large_file_that_is_gone_before_its_message_is_built_stops_its_own_case_only(folder):
+    async with SmallNode(folder, EE).running(sending=False) as estonia, SmallNode(folder, FR).running() as france:
+        object.__setattr__(estonia.parts, "open_file", lambda _session, _reference: Gone())
+        await estonia.database.transact(post_large, estonia)
+        await estonia.post("FR", "one", order="one")
+        await until(lambda: sent(Lane(FR, estonia.parts), france, ["one"]))
+        assert await estonia.states("large") == ["refused"]
+
+
+class Gone:
+    """A stored file whose bytes were deleted since the message was posted."""
+
+    size = 2 * MIB
+
+    def chunks(self):
+        raise FileNotFoundError("gone")
+        yield b""
 
 
 async def sent(lane, node, bodies):
