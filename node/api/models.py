@@ -102,6 +102,12 @@ class Document(_Out):
     lang: str
 
 
+class Link(_Out):
+    coordinator: str
+    function: str = Field(description="validating, access, request, alert or notification.")
+    area: str = Field(description="Empty: for all areas.")
+
+
 class Authority(_Out):
     id: str
     node: str
@@ -117,12 +123,21 @@ class Authority(_Out):
     areas: list[str]
     professions: list[str]
     activities: list[str]
+    parent: str
+    competence: dict[str, str]
     languages: list[str]
     roles: dict[str, list[str]]
-    coordinators: list[str]
+    settings: dict[str, dict[str, str]] = Field(description="Procedure or area -> how the authority works in it.")
+    coordinators: list[Link]
+    represented_by: str = Field(description="The coordinator whose users act for it, where it has none.")
     address: dict[str, str]
     website: str
     email: str
+    phone: str
+    contact: str
+    status: str = Field(description="active, suspended or left.")
+    registered: date | None
+    reviewed: date | None = Field(description="When its own people last said that all this is right.")
     assignment_invented: bool = Field(description="What it is competent for was made up for a demonstration.")
 
 

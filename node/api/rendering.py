@@ -50,12 +50,24 @@ class Renderer:
             areas=list(found.areas),
             professions=list(found.professions),
             activities=list(found.activities),
+            parent=found.parent,
+            competence=dict(found.competence),
             languages=list(found.languages),
             roles={area: list(roles) for area, roles in found.roles.items()},
-            coordinators=list(found.coordinators),
+            settings={scope: dict(values) for scope, values in found.settings.items()},
+            coordinators=[
+                models.Link(coordinator=link.coordinator, function=link.function, area=link.area)
+                for link in found.coordinators
+            ],
+            represented_by=found.represented_by,
             address=dict(found.address),
             website=found.website,
             email=found.email,
+            phone=found.phone,
+            contact=found.contact,
+            status=found.status,
+            registered=found.registered,
+            reviewed=found.reviewed,
             assignment_invented=found.assignment_invented,
         )
 

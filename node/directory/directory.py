@@ -11,7 +11,7 @@ from typing import Final, Protocol
 import structlog
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
-from node.directory.model import Authority, Change, read_change, write_change
+from node.directory.model import OPERATOR, Authority, By, Change, Deleted, Kind, Record, read_change, write_change
 from node.directory.replication import (
     COLLECTION,
     PAGE,
@@ -117,6 +117,18 @@ class Directory:
         codes = [(kind, code) for kind, code in given.items() if code]
         return self.replica.search(text, state=state, codes=codes, limit=limit)
 
+    def changed_by(self, authority: AuthorityId) -> By | None:
+        """Who last changed an authority's entry."""
+        return self.replica.changed_by(authority)
+
+    def records(self, kind: Kind, state: State | None = None) -> list[Record]:
+        """Groups, registers or repository entries, of one State or of all."""
+        return self.replica.records(kind, state)
+
+    def record(self, kind: Kind, name: AuthorityId) -> tuple[Record, By] | None:
+        """A group, register or repository entry and who last changed it."""
+        return self.replica.record(kind, name)
+
     def with_role(self, area: str, role: str, state: State | None = None) -> tuple[Authority, ...]:
         """Those that hold a directory role in a procedure or its area."""
         return tuple(self.replica.with_code("role", f"{area}/{role}", state))
@@ -127,11 +139,12 @@ class Directory:
 
     # -- changing what is ours -------------------------------------------------------------------------------------
 
-    def publish(self, node: NodeId, changes: Sequence[Change], signer: LogSigner) -> Checkpoint:
+    def publish(self, node: NodeId, changes: Sequence[Change], signer: LogSigner, *, by: By = OPERATOR) -> Checkpoint:
         """Append changes to a log that this node hosts, sign it, and make them visible here.
 
         Args:
             signer: the key of the log of `node`: ours, or a hosted State's.
+            by: who makes these changes.
 
         Raises:
             NotOurLog: a change is about an authority of another node.
@@ -140,10 +153,10 @@ class Directory:
                 back from the replica; nothing is signed.
         """
         for change in changes:
-            if isinstance(change, Authority) and change.node != node:
+            if not isinstance(change, Deleted) and change.node != node:
                 raise NotOurLog(f"{change.id} is hosted by {change.node}", authority=change.id)
         name = log_name(node)
-        bodies = [write_change(change) for change in changes]
+        bodies = [write_change(change, by) for change in changes]
         for body in bodies:  # what is once in a log stays: nothing enters that others would refuse
             read_change(body, node=node)
         with self._lock, self.own.writing():
@@ -281,7 +294,7 @@ def node_of_log(name: str) -> NodeId | None:
     return NodeId(node) if collection == COLLECTION else None
 
 
-def _changes(entries: Sequence[Entry], node: NodeId) -> list[Change]:
+def _changes(entries: Sequence[Entry], node: NodeId) -> list[tuple[Change, By]]:
     return [read_change(entry.body, node=node) for entry in entries if entry.body is not None]
 
 

@@ -10,9 +10,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
 
-from node.directory.model import Authority
+from node.directory.model import Authority, Link
 from node.errors import SetupError
-from node.ids import AuthorityId, NodeId, State
+from node.ids import AuthorityId, NodeId
 
 MAX_LINE_BYTES: Final = 64 * 1024
 _WEBSITE: Final = re.compile(r"https?://[^\s<>\"]{1,500}")
@@ -23,7 +23,7 @@ _MAIN_LANGUAGE: Final[Mapping[str, str]] = {  # of a name whose language nobody 
     "SE": "sv", "SI": "sl", "SK": "sk",
 }  # fmt: skip
 _NATIONAL_TYPES: Final = ("ministry", "national_authority")
-_OVERLAID: Final = ("areas", "professions", "activities", "keywords", "languages", "territory", "coordinators")
+_OVERLAID: Final = ("areas", "professions", "activities", "keywords", "languages", "territory")
 
 
 class BadImport(SetupError):
@@ -61,7 +61,6 @@ def _authority(row: Mapping[str, Any], node: NodeId) -> Authority:
     return Authority(
         id=AuthorityId(f"{state}:{digits}"),
         node=node,
-        state=State(state),
         names={lang: str(row["name"])[:400], **{k[:2]: str(v)[:400] for k, v in dict(row.get("names") or {}).items()}},
         name_lang=lang,
         short_name=str(row.get("short_name") or ""),
@@ -105,7 +104,6 @@ class Overlay:
                 Authority(
                     id=AuthorityId(row["id"]),
                     node=node,
-                    state=State(node[:2]),
                     names=row["names"],
                     name_lang=row["name_lang"],
                     type=row.get("type", ""),
@@ -125,6 +123,7 @@ class Overlay:
         return replace(
             authority,
             **changes,
+            coordinators=tuple(Link(coordinator=AuthorityId(name)) for name in row.get("coordinators", ())),
             roles={area: tuple(roles) for area, roles in row.get("roles", {}).items()},
             informal=row.get("informal", {}),
             node=NodeId(row.get("node", authority.node)),

@@ -13,21 +13,34 @@ from typing import Final
 import structlog
 
 from node.directory.folding import sound, sounds, spellings, words
-from node.directory.model import Authority, Change, Deleted, read_authority, write_authority
+from node.directory.model import (
+    Authority,
+    By,
+    Change,
+    Deleted,
+    Record,
+    read_authority,
+    read_by,
+    read_record,
+    write_by,
+    write_record,
+)
 from node.directory.store import LogStore
-from node.ids import AuthorityId, NodeId, State
+from node.ids import AuthorityId, NodeId, State, state_of
 
-FORMAT: Final = 3
+FORMAT: Final = 4
 MAX_HITS: Final = 100
 
 _SCHEMA: Final = """
 CREATE TABLE IF NOT EXISTS authorities (
   number INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE, node TEXT NOT NULL, state TEXT NOT NULL,
-  has_roles INTEGER NOT NULL, data BLOB NOT NULL);
+  has_roles INTEGER NOT NULL, data BLOB NOT NULL, by BLOB NOT NULL);
 CREATE INDEX IF NOT EXISTS authorities_state ON authorities (state);
 CREATE TABLE IF NOT EXISTS codes (kind TEXT NOT NULL, code TEXT NOT NULL, number INTEGER NOT NULL,
   PRIMARY KEY (kind, code, number)) WITHOUT ROWID;
 CREATE INDEX IF NOT EXISTS codes_number ON codes (number);
+CREATE TABLE IF NOT EXISTS records (kind TEXT NOT NULL, id TEXT NOT NULL, node TEXT NOT NULL, state TEXT NOT NULL,
+  data BLOB NOT NULL, by BLOB NOT NULL, PRIMARY KEY (kind, id)) WITHOUT ROWID;
 CREATE VIRTUAL TABLE IF NOT EXISTS search USING fts5 (
   names, competence, place, sound, tokenize = 'unicode61 remove_diacritics 0', prefix = '3');
 """
@@ -86,12 +99,25 @@ class Replica(LogStore):
         connection.execute("DETACH DATABASE old")
         log.warning("directory copy of another format is made again", found=found, format=self.format, kept=str(aside))
 
-    def apply(self, changes: Iterable[Change], node: NodeId) -> None:
-        """Make the authorities what these entries of a node's log say, in one transaction."""
-        newest = {change.id: change for change in changes}
+    def apply(self, changes: Iterable[tuple[Change, By]], node: NodeId) -> None:
+        """Make the records what these entries of a node's log say, in one transaction."""
+        newest = {(change.kind, change.id): (change, by) for change, by in changes}
+        authorities = [(c, by) for c, by in newest.values() if c.kind == Authority.kind]
+        others = [(c, by) for c, by in newest.values() if c.kind != Authority.kind]
         with self.writing() as connection:
-            self._forget(connection, list(newest.values()), node)
-            self._insert(connection, [c for c in newest.values() if not isinstance(c, Deleted)])
+            self._forget(connection, [change for change, _ in authorities], node)
+            self._insert(connection, [(c, by) for c, by in authorities if isinstance(c, Authority)])
+            connection.executemany(
+                "DELETE FROM records WHERE kind = ? AND id = ? AND node = ?", ((c.kind, c.id, node) for c, _ in others)
+            )
+            connection.executemany(
+                "INSERT OR REPLACE INTO records VALUES (?, ?, ?, ?, ?, ?)",
+                (
+                    (c.kind, c.id, c.node, state_of(c.id), write_record(c), write_by(by))
+                    for c, by in others
+                    if not isinstance(c, Deleted)
+                ),
+            )
 
     def _forget(self, connection: sqlite3.Connection, changes: Sequence[Change], node: NodeId) -> None:
         """Drop what is replaced or deleted; a log deletes only what its own node hosts."""
@@ -101,20 +127,20 @@ class Replica(LogStore):
         for table, column in (("authorities", "number"), ("codes", "number"), ("search", "rowid")):
             connection.executemany(f"DELETE FROM {table} WHERE {column} = ?", gone)  # noqa: S608  # our own names
 
-    def _insert(self, connection: sqlite3.Connection, found: Sequence[Authority]) -> None:
+    def _insert(self, connection: sqlite3.Connection, found: Sequence[tuple[Authority, By]]) -> None:
         first = connection.execute("SELECT coalesce(max(number), 0) + 1 FROM authorities").fetchone()[0]
-        numbered = list(enumerate(found, first))
+        numbered = [(n, authority, by) for n, (authority, by) in enumerate(found, first)]
         connection.executemany(
-            "INSERT INTO authorities VALUES (?, ?, ?, ?, ?, ?)",
-            ((n, a.id, a.node, a.state, int(bool(a.roles)), write_authority(a)) for n, a in numbered),
+            "INSERT INTO authorities VALUES (?, ?, ?, ?, ?, ?, ?)",
+            ((n, a.id, a.node, a.state, int(bool(a.roles)), write_record(a), write_by(by)) for n, a, by in numbered),
         )
         connection.executemany(
             "INSERT OR IGNORE INTO codes VALUES (?, ?, ?)",
-            ((kind, code, n) for n, a in numbered for kind, code in _codes(a)),
+            ((kind, code, n) for n, a, _ in numbered for kind, code in _codes(a)),
         )
         connection.executemany(
             "INSERT INTO search (rowid, names, competence, place, sound) VALUES (?, ?, ?, ?, ?)",
-            ((n, *self._text(a)) for n, a in numbered),
+            ((n, *self._text(a)) for n, a, _ in numbered),
         )
 
     def _text(self, authority: Authority) -> tuple[str, str, str, str]:
@@ -140,6 +166,22 @@ class Replica(LogStore):
         """One authority, or None."""
         row = self.connection().execute("SELECT data FROM authorities WHERE id = ?", (authority,)).fetchone()
         return read_authority(row[0]) if row else None
+
+    def changed_by(self, authority: AuthorityId) -> By | None:
+        """Who last changed an authority's entry, or None if there is none."""
+        row = self.connection().execute("SELECT by FROM authorities WHERE id = ?", (authority,)).fetchone()
+        return read_by(row[0]) if row else None
+
+    def record(self, kind: str, name: AuthorityId) -> tuple[Record, By] | None:
+        """A group, register or repository entry and who last changed it, or None."""
+        query = "SELECT data, by FROM records WHERE kind = ? AND id = ?"
+        row = self.connection().execute(query, (kind, name)).fetchone()
+        return (read_record(kind, row[0]), read_by(row[1])) if row else None
+
+    def records(self, kind: str, state: State | None = None) -> list[Record]:
+        """All groups, registers or repository entries, of one State or of all."""
+        query = "SELECT data FROM records WHERE kind = ? AND (? IS NULL OR state = ?) ORDER BY id"
+        return [read_record(kind, row[0]) for row in self.connection().execute(query, (kind, state, state))]
 
     def with_code(self, kind: str, code: str, state: State | None = None) -> list[Authority]:
         """Those that carry a code: kind is area, profession, activity, role or nuts; a role is `area/role`."""

@@ -15,7 +15,7 @@ KEPT = Path(__file__).parent.parent.parent / "docs" / "reference" / "openapi.jso
 
 def test_the_kept_copy_is_the_document():
     assert KEPT.read_bytes() == openapi.document(), (
-        "write it anew: python -m node.api.openapi > docs/reference/openapi.json"
+        "write it anew: python -c 'import sys; from node.api import openapi; sys.stdout.buffer.write(openapi.document())' > docs/reference/openapi.json"
     )
 
 

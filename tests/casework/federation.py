@@ -132,7 +132,6 @@ def entry(name: str, node: str, roles: Mapping[str, tuple[str, ...]]) -> Authori
     return Authority(
         id=AuthorityId(name),
         node=NodeId(node),
-        state=State(name[:2]),
         names={"en": name.replace(":", " ").title()},
         name_lang="en",
         roles=roles,

@@ -11,7 +11,7 @@ from node.directory import Authority, Directory, UnknownAuthority
 from node.directory.directory import NotOurLog, log_name
 from node.directory.folding import fold, spellings
 from node.directory.importing import BadImport, Overlay, read_authorities
-from node.directory.model import BadEntry, Deleted, read_change, write_change
+from node.directory.model import OPERATOR, BadEntry, Deleted, read_change, write_change
 from node.directory.replication import (
     BadCheckpoint,
     BadPage,
@@ -34,7 +34,7 @@ EE = NodeId("EE")
 
 def body(name: str = "Haridus- ja Noorteamet", number: str = "1", **more) -> Authority:
     return Authority(
-        id=AuthorityId(f"EE:{number}"), node=EE, state=State("EE"), names={"et": name}, name_lang="et",
+        id=AuthorityId(f"EE:{number}"), node=EE, names={"et": name}, name_lang="et",
         languages=("et", "en"), **more,
     )  # fmt: skip
 
@@ -350,9 +350,9 @@ def test_an_entry_says_only_what_is_known():
     written = write_change(body())
     assert b"website" not in written
     assert len(written) < 200
-    assert read_change(written, node=EE) == body()
+    assert read_change(written, node=EE) == (body(), OPERATOR)
     gone = Deleted(AuthorityId("EE:1"))
-    assert read_change(write_change(gone), node=EE) == gone
+    assert read_change(write_change(gone), node=EE) == (gone, OPERATOR)
 
 
 def test_words_of_a_profession_find_it_whoever_wrote_the_index(tmp_path, owner, signer):

@@ -19,7 +19,7 @@ from node.directory.sync import LOG_PATH, Sync
 from node.errors import Unavailable
 from node.federation.listener import PEER
 from node.federation.peers import LogKey, UnknownPeer
-from node.ids import AuthorityId, NodeId, State
+from node.ids import AuthorityId, NodeId
 from pki.keys import generate
 from pki.signer import FileSigner
 
@@ -29,9 +29,7 @@ HOSTS = {EE: EE, FR: FR, BG: BG, LU: FR}  # Luxembourg's log lies at the French 
 
 
 def body(number: str, name: str = "Amet", node: NodeId = EE) -> Authority:
-    return Authority(
-        id=AuthorityId(f"{node}:{number}"), node=node, state=State(node), names={"et": name}, name_lang="et"
-    )
+    return Authority(id=AuthorityId(f"{node}:{number}"), node=node, names={"et": name}, name_lang="et")
 
 
 @dataclass
