@@ -6,6 +6,7 @@ import random
 import statistics
 import tempfile
 import time
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 
@@ -87,7 +88,7 @@ def _follow(owner: Directory, replica: Directory) -> dict[str, Any]:
     assert held
     data = [(write_page(owner.replica.page(held.log, page)[:width]), width) for page, width, _ in pages(0, held.size)]
     began = time.process_time()
-    replica.see(node, held.note, _SIGNER.public_key, source="FR", is_host=True)
+    replica.see(node, held.note, _SIGNER.public_key, source="FR", is_host=True, at=datetime.now(UTC))
     for page, width in data:
         replica.replica.stage(held.log, read_page(page, count=width))
     replica.settle(node, held)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import random
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
 from functools import partial
@@ -214,7 +215,7 @@ async def _build(settings: Settings, clock: Clock, stack: contextlib.AsyncExitSt
         receiver=Receiver(
             database=database, clock=clock, peers=peers, keys=keys, bodies=bodies, deliver=casework.deliver
         ),
-        sync=Sync(directory, peers, transport),
+        sync=Sync(directory, peers, transport, clock=clock, dice=random.Random()),  # noqa: S311  # no secret
         bodies=bodies,
     )
 

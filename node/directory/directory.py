@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Mapping, Sequence
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
 from typing import Final, Protocol
 
@@ -59,9 +59,15 @@ class LogSigner(Protocol):
 class Directory:
     """Local and cheap to read from any thread; changes go through logs only."""
 
-    def __init__(self, folder: Path, *, vocabulary: Mapping[str, Sequence[str]] | None = None) -> None:
-        self.own = LogStore(folder / "logs.db", durable=True)
-        self.replica = Replica(folder / "directory.db", durable=False)
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        vocabulary: Mapping[str, Sequence[str]] | None = None,
+        crash_at: Callable[[str], None] = lambda _line: None,
+    ) -> None:
+        self.own = LogStore(folder / "logs.db", durable=True, crash_at=crash_at)
+        self.replica = Replica(folder / "directory.db", durable=False, crash_at=crash_at)
         self.replica.vocabulary = vocabulary or {}
         self._cache: dict[AuthorityId, Authority] = {}
         self._generation = 0
@@ -216,12 +222,15 @@ class Directory:
 
     # -- following others ------------------------------------------------------------------------------------------
 
-    def see(self, node: NodeId, note: str, key: Ed25519PublicKey, *, source: str, is_host: bool) -> Checkpoint | None:
+    def see(
+        self, node: NodeId, note: str, key: Ed25519PublicKey, *, source: str, is_host: bool, at: datetime
+    ) -> Checkpoint | None:
         """Judge a checkpoint somebody shows us; it is returned if it promises entries we lack.
 
         Args:
             source: who showed it.
             is_host: the log's own host shows it: from anybody else a smaller one is only old.
+            at: when, for the evidence.
 
         Raises:
             BadCheckpoint: not signed by the log's key.
@@ -235,7 +244,7 @@ class Directory:
         try:
             return seen if judge(held, seen) else None
         except (LogRolledBack, LogForked) as error:
-            self._accuse(error, held, seen, source)
+            self._accuse(error, held, seen, source, at)
             raise
 
     def settle(self, node: NodeId, checkpoint: Checkpoint) -> None:
@@ -270,15 +279,17 @@ class Directory:
         notes = {name: self.replica.held(name) for name in self.own.logs()}
         return {name: held.note for name, held in notes.items() if held}
 
-    def fork_seen(self, seen: Checkpoint, *, source: str) -> None:
+    def fork_seen(self, seen: Checkpoint, *, source: str, at: datetime) -> None:
         """A longer log was found that does not begin with ours. Raises LogForked, after keeping both as evidence."""
         error = LogForked(f"{seen.log} was signed with {seen.size} entries that do not continue ours", log=seen.log)
-        self._accuse(error, self.replica.held(seen.log), seen, source)
+        self._accuse(error, self.replica.held(seen.log), seen, source, at)
         raise error
 
-    def _accuse(self, error: LogRolledBack | LogForked, held: Checkpoint | None, seen: Checkpoint, source: str) -> None:
+    def _accuse(
+        self, error: LogRolledBack | LogForked, held: Checkpoint | None, seen: Checkpoint, source: str, at: datetime
+    ) -> None:
         self.replica.keep_evidence(
-            at=datetime.now(UTC).isoformat(), kind=error.code, source=source, held=held.note if held else "", seen=seen
+            at=at.isoformat(), kind=error.code, source=source, held=held.note if held else "", seen=seen
         )
         log.error("directory log contradicts itself", log=seen.log, code=error.code, source=source)
 

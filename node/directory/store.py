@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import sqlite3
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
@@ -45,9 +45,9 @@ class LogStore:
     schema = _LOGS
     format = FORMAT
 
-    def __init__(self, path: Path, *, durable: bool) -> None:
+    def __init__(self, path: Path, *, durable: bool, crash_at: Callable[[str], None] = lambda _line: None) -> None:
         self.path = path
-        self._durable = durable
+        self._durable, self._crash_at = durable, crash_at
         self._write_lock = threading.RLock()
         self._local = threading.local()
         self._open: list[sqlite3.Connection] = []
@@ -106,10 +106,12 @@ class LogStore:
             connection.execute("BEGIN IMMEDIATE")
             try:
                 yield connection
+                self._crash_at(f"{self.path.name} not committed")
             except BaseException:
                 connection.execute("ROLLBACK")
                 raise
             connection.execute("COMMIT")
+            self._crash_at(f"{self.path.name} committed")
 
     def close(self) -> None:
         """Close every thread's connection."""

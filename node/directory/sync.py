@@ -10,14 +10,16 @@ from __future__ import annotations
 import asyncio
 import gzip
 import json
+import random
 import zlib
-from collections.abc import Mapping, Sequence
-from typing import Final, Protocol
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import Final, Protocol, TypeVar
 
 import structlog
 from aiohttp import web
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from node.clock import Clock
 from node.directory.directory import Directory, log_name, node_of_log
 from node.directory.replication import (
     MAX_PAGE_BYTES,
@@ -31,7 +33,7 @@ from node.directory.replication import (
 )
 from node.errors import ImiError, PeerError, Unavailable
 from node.federation.listener import PEER
-from node.federation.peers import LogKey, Peers, UnknownPeer
+from node.federation.peers import LogKey, Peer, UnknownPeer
 from node.ids import NodeId
 from node.merkle import Frontier
 
@@ -41,6 +43,7 @@ MAX_GOSSIP_BYTES: Final = 256 * 1024
 GREETINGS_AT_ONCE: Final = 8
 
 log = structlog.get_logger()
+T = TypeVar("T")
 
 
 class BadGossip(PeerError):
@@ -56,6 +59,21 @@ class Wire(Protocol):
     async def post(self, node: NodeId, path: str, body: bytes, content_type: str) -> tuple[str, bytes]: ...
 
 
+class Listing(Protocol):
+    """What is needed of the trust list: `Peers`."""
+
+    @property
+    def us(self) -> NodeId: ...
+    def get(self, node: NodeId) -> Peer: ...
+    def reachable(self) -> Sequence[Peer]: ...
+
+
+class InThread(Protocol):
+    """Runs what takes long beside the loop: `asyncio.to_thread`."""
+
+    def __call__(self, function: Callable[..., T], /, *args: object, **named: object) -> Awaitable[T]: ...
+
+
 class _Gossip(BaseModel):
     model_config = ConfigDict(extra="ignore")
 
@@ -63,10 +81,24 @@ class _Gossip(BaseModel):
 
 
 class Sync:
-    """Follows all logs, and serves those held here."""
+    """Follows all logs, and serves those held here.
 
-    def __init__(self, directory: Directory, peers: Peers, wire: Wire) -> None:
+    Nothing in it knows threads, time or chance but through its arguments, so that a simulation can play it again.
+    """
+
+    def __init__(
+        self,
+        directory: Directory,
+        peers: Listing,
+        wire: Wire,
+        *,
+        clock: Clock,
+        dice: random.Random,
+        in_thread: InThread = asyncio.to_thread,
+        crash_at: Callable[[str], None] = lambda _line: None,
+    ) -> None:
         self._directory, self._peers, self._wire = directory, peers, wire
+        self._clock, self._dice, self._in_thread, self._crash_at = clock, dice, in_thread, crash_at
         self._pulling: dict[str, asyncio.Lock] = {}
         self._following: dict[NodeId, asyncio.Task[None]] = {}
         self._waiting: dict[NodeId, Mapping[str, str]] = {}  # the newest heads of a peer that is being followed
@@ -86,7 +118,7 @@ class Sync:
     async def notice(self) -> None:
         """Greet everybody if a log that lies here has changed since; cheap, called every few seconds."""
         self._loop = asyncio.get_running_loop()
-        heads = await asyncio.to_thread(self._directory.own_heads)
+        heads = await self._in_thread(self._directory.own_heads)
         if self._announced is None:
             self._announced = heads  # the node has just begun: the first greeting is under way
         elif heads != self._announced and (self._announcing is None or self._announcing.done()):
@@ -107,7 +139,7 @@ class Sync:
     async def greet_all(self) -> None:
         """Exchange heads with every peer; who does not answer is left for the next time."""
         self._loop = asyncio.get_running_loop()
-        self._announced = await asyncio.to_thread(self._directory.own_heads)
+        self._announced = await self._in_thread(self._directory.own_heads)
         limit = asyncio.Semaphore(GREETINGS_AT_ONCE)
 
         async def one(node: NodeId) -> None:
@@ -118,16 +150,18 @@ class Sync:
                     log.info("greeting failed", peer=node, code=error.code, reason=str(error))
 
         async with asyncio.TaskGroup() as group:
-            for peer in self._peers.reachable():
+            peers = self._peers.reachable()
+            for peer in self._dice.sample(peers, len(peers)):  # nobody is always the last
                 group.create_task(one(peer.node), name=f"greet {peer.node}")
 
     async def greet(self, node: NodeId) -> None:
         """Show our heads to a peer, and follow what it shows. Raises Unavailable or PeerError."""
         _, answer = await self._wire.post(node, GOSSIP_PATH, await self._heads(), "application/json")
+        self._crash_at("greeted")
         await self._follow(_read_gossip(answer), source=node)
 
     async def _heads(self) -> bytes:
-        return json.dumps({"heads": await asyncio.to_thread(self._directory.heads)}).encode()
+        return json.dumps({"heads": await self._in_thread(self._directory.heads)}).encode()
 
     async def _follow(self, heads: Mapping[str, str], *, source: NodeId) -> None:
         for name, note in heads.items():
@@ -145,9 +179,16 @@ class Sync:
 
     async def _follow_one(self, node: NodeId, note: str, source: NodeId) -> None:
         key = self._key(node)
-        promised = await asyncio.to_thread(
-            self._directory.see, node, note, key.public_key, source=source, is_host=source == key.host
+        promised = await self._in_thread(
+            self._directory.see,
+            node,
+            note,
+            key.public_key,
+            source=source,
+            is_host=source == key.host,
+            at=self._clock.now(),
         )
+        self._crash_at("judged")
         if promised is not None:
             # more of a log than we, who serve it, hold: we signed it and lost it, and take it back from who has it
             sources = (source,) if key.host == self._peers.us else tuple(dict.fromkeys((source, key.host)))
@@ -166,16 +207,19 @@ class Sync:
         failure: ImiError | None = None
         doubtful: list[NodeId] = []
         for source in sources:
-            held = await asyncio.to_thread(replica.staged, checkpoint.log)
+            held = await self._in_thread(replica.staged, checkpoint.log)
             if held.size > checkpoint.size:
                 return  # another pull was faster
             try:
                 for page, width, skip in pages(held.size, checkpoint.size):
                     data = await self._wire.get(source, _tile_path(node, page, width), limit=MAX_PAGE_BYTES)
-                    await asyncio.to_thread(self._stage, checkpoint.log, data, width, skip, is_host=source == host)
-                await asyncio.to_thread(self._directory.settle, node, checkpoint)
+                    self._crash_at("page fetched")
+                    await self._in_thread(self._stage, checkpoint.log, data, width, skip, is_host=source == host)
+                    self._crash_at("page staged")
+                await self._in_thread(self._directory.settle, node, checkpoint)
+                self._crash_at("settled")
             except ImiError as error:
-                await asyncio.to_thread(replica.unstage, checkpoint.log)
+                await self._in_thread(replica.unstage, checkpoint.log)
                 log.warning(
                     "directory pull failed", log=checkpoint.log, source=source, code=error.code, reason=str(error)
                 )
@@ -195,48 +239,63 @@ class Sync:
         Raises:
             LogForked: they lead to the signed root, and do not begin with ours.
         """
-        held = await asyncio.to_thread(self._directory.replica.held, checkpoint.log)
+        held = await self._in_thread(self._directory.replica.held, checkpoint.log)
         if held is None or held.size > checkpoint.size:
             return
         whole, begin = Frontier(), Frontier()
         try:
             for page, width, _ in pages(0, checkpoint.size):
                 data = await self._wire.get(source, _tile_path(node, page, width), limit=MAX_PAGE_BYTES)
-                entries = await asyncio.to_thread(lambda: read_page(_gunzip(data), count=width, from_host=True))  # noqa: B023  # awaited here
+                entries = await self._in_thread(lambda: read_page(_gunzip(data), count=width, from_host=True))  # noqa: B023  # awaited here
                 begin = frontier_after(begin, entries[: held.size - begin.size])
                 whole = frontier_after(whole, entries)
         except ImiError:
             return
         if whole.root == checkpoint.root and begin.root != held.root:
-            await asyncio.to_thread(self._directory.fork_seen, checkpoint, source=source)
+            await self._in_thread(self._directory.fork_seen, checkpoint, source=source, at=self._clock.now())
 
     def _stage(self, name: str, data: bytes, width: int, skip: int, *, is_host: bool) -> None:
         self._directory.replica.stage(name, read_page(_gunzip(data), count=width, from_host=is_host)[skip:])
 
+    async def checkpoint(self, name: str) -> bytes | None:
+        """The newest checkpoint of a log held here; None if there is no such log."""
+        held = await self._in_thread(self._directory.replica.held, name)
+        return held.note.encode() if held else None
+
+    async def page(self, name: str, number: int, width: int) -> bytes | None:
+        """The first `width` entries of a page, gzipped NDJSON; None if there are not so many here."""
+        entries = await self._in_thread(self._directory.replica.page, name, number)
+        if not 0 < width <= len(entries):
+            return None
+        return await self._in_thread(lambda: gzip.compress(write_page(entries[:width]), 1, mtime=0))
+
+    async def answer_greeting(self, data: bytes, *, source: NodeId) -> bytes:
+        """Our heads, for a peer that shows its own; they are followed once the answer is out. Raises BadGossip."""
+        heads = _read_gossip(data)
+        asyncio.get_running_loop().call_soon(self._follow_later, heads, source)
+        return await self._heads()
+
     async def _serve_checkpoint(self, request: web.Request) -> web.Response:
-        held = await asyncio.to_thread(self._directory.replica.held, _log_of(request))
-        if held is None:
+        note = await self.checkpoint(_log_of(request))
+        if note is None:
             raise web.HTTPNotFound(text="no such log here")
-        return web.Response(text=held.note)
+        return web.Response(body=note, content_type="text/plain", charset="utf-8")
 
     async def _serve_page(self, request: web.Request) -> web.Response:
-        number, width = _read_tile(request.match_info["tile"])
-        entries = await asyncio.to_thread(self._directory.replica.page, _log_of(request), number)
-        if not 0 < width <= len(entries):
+        tile = read_tile(request.match_info["tile"])
+        data = await self.page(_log_of(request), *tile) if tile else None
+        if data is None:
             raise web.HTTPNotFound(text="no such page here")
-        data = await asyncio.to_thread(lambda: gzip.compress(write_page(entries[:width]), 1, mtime=0))
         return web.Response(body=data, content_type="application/gzip")
 
     async def _serve_gossip(self, request: web.Request) -> web.Response:
         if (request.content_length or MAX_GOSSIP_BYTES + 1) > MAX_GOSSIP_BYTES:
             raise web.HTTPRequestEntityTooLarge(max_size=MAX_GOSSIP_BYTES, actual_size=request.content_length or 0)
         try:
-            heads = _read_gossip(await request.read())
+            answer = await self.answer_greeting(await request.read(), source=request[PEER].node)
         except BadGossip as error:
             raise web.HTTPBadRequest(text=str(error)) from error
-        source = request[PEER].node
-        asyncio.get_running_loop().call_soon(self._follow_later, heads, source)
-        return web.Response(body=await self._heads(), content_type="application/json")
+        return web.Response(body=answer, content_type="application/json")
 
     def _follow_later(self, heads: Mapping[str, str], source: NodeId) -> None:
         """Follow after the answer is out; one task for each peer, and one greeting waiting for it, the newest."""
@@ -281,11 +340,12 @@ def _tile_path(node: NodeId, page: int, width: int) -> str:
     return f"{LOG_PATH}{log_name(node)}/tile/entries/{tile}{partial}"
 
 
-def _read_tile(tile: str) -> tuple[int, int]:
+def read_tile(tile: str) -> tuple[int, int] | None:
+    """Page number and width, from the end of a path (`x001/234.p/5`); None if no log can be so long."""
     path, _, width = tile.partition(".p/")
     digits = path.replace("x", "").replace("/", "")
     if len(digits) > 9:
-        raise web.HTTPNotFound(text="no such page here")
+        return None
     return int(digits or "0"), int(width) if width else PAGE
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from dataclasses import replace
+from datetime import UTC, datetime
 
 import pytest
 
@@ -30,6 +31,7 @@ from pki.keys import generate
 from pki.signer import FileSigner
 
 EE = NodeId("EE")
+NOW = datetime(2026, 3, 2, tzinfo=UTC)
 
 
 def body(name: str = "Haridus- ja Noorteamet", number: str = "1", **more) -> Authority:
@@ -63,7 +65,7 @@ def replica(tmp_path):
 def follow(owner: Directory, replica: Directory, signer: FileSigner, *, tamper=lambda data: data) -> None:
     """What sync does, without a network."""
     note = owner.heads()[log_name(EE)]
-    promised = replica.see(EE, note, signer.public_key, source="EE", is_host=True)
+    promised = replica.see(EE, note, signer.public_key, source="EE", is_host=True, at=NOW)
     assert promised
     held = replica.replica.staged(promised.log).size
     for page, width, skip in pages(held, promised.size):
@@ -167,9 +169,9 @@ def test_a_smaller_log_from_its_host_is_a_rollback_and_kept_as_evidence(owner, r
     old = owner.heads()[log_name(EE)]
     owner.publish(EE, [body("Uus nimi")], signer)
     follow(owner, replica, signer)
-    assert replica.see(EE, old, signer.public_key, source="FR", is_host=False) is None  # a peer may lag behind
+    assert replica.see(EE, old, signer.public_key, source="FR", is_host=False, at=NOW) is None  # a peer may lag behind
     with pytest.raises(LogRolledBack):
-        replica.see(EE, old, signer.public_key, source="EE", is_host=True)
+        replica.see(EE, old, signer.public_key, source="EE", is_host=True, at=NOW)
     assert [row[2] for row in replica.replica.evidence()] == ["peer.log-rolled-back"]
 
 
@@ -180,7 +182,7 @@ def test_two_logs_of_one_size_are_a_fork(tmp_path, owner, replica, signer):
     liar = Directory(tmp_path / "liar")
     liar.publish(EE, [body("Teine tõde")], signer)
     with pytest.raises(LogForked):
-        replica.see(EE, liar.heads()[log_name(EE)], signer.public_key, source="EE", is_host=True)
+        replica.see(EE, liar.heads()[log_name(EE)], signer.public_key, source="EE", is_host=True, at=NOW)
     liar.publish(EE, [body("Kolmas", "3")], signer)
     with pytest.raises(BadPage):  # longer, but it does not continue what we hold
         follow(liar, replica, signer)
@@ -306,7 +308,7 @@ def test_a_contradiction_is_kept_once(tmp_path, owner, replica, signer):
     follow(owner, replica, signer)
     for _ in range(3):
         with pytest.raises(LogRolledBack):
-            replica.see(EE, old, signer.public_key, source="EE", is_host=True)
+            replica.see(EE, old, signer.public_key, source="EE", is_host=True, at=NOW)
     assert len(replica.replica.evidence()) == 1
 
 
@@ -315,7 +317,7 @@ def test_a_copy_of_another_format_is_made_again_and_evidence_stays(tmp_path, own
     old = owner.heads()[log_name(EE)]
     owner.publish(EE, [body("Uus nimi")], signer)
     with pytest.raises(LogRolledBack):
-        owner.see(EE, old, signer.public_key, source="EE", is_host=True)
+        owner.see(EE, old, signer.public_key, source="EE", is_host=True, at=NOW)
     owner.replica.connection().execute("PRAGMA user_version=1")
     owner.close()
     again = Directory(tmp_path / "owner")

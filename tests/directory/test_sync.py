@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gzip
+import random
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
@@ -12,6 +13,7 @@ import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestClient, TestServer
 
+from node.clock import SystemClock
 from node.directory import Authority, Directory
 from node.directory.directory import log_name
 from node.directory.replication import LogForked, read_page
@@ -95,7 +97,8 @@ async def federation(folder) -> AsyncIterator[dict[NodeId, Member]]:
             directory = Directory(folder / node)
             stack.callback(directory.close)
             wire = Wire(node, clients)
-            members[node] = Member(directory, Sync(directory, TrustOf(node), wire), wire)
+            sync = Sync(directory, TrustOf(node), wire, clock=SystemClock(), dice=random.Random(1))
+            members[node] = Member(directory, sync, wire)
 
             @web.middleware
             async def known(request, handler):
