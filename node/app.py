@@ -16,7 +16,7 @@ from prometheus_client import Counter, Gauge
 from sqlalchemy import text
 from sqlalchemy.orm import Session
 
-from node import api, management
+from node import api, console, management
 from node import web as pages
 from node.casework.casework import Casework
 from node.casework.users import Users
@@ -40,6 +40,7 @@ from node.local_store.database import Database
 from node.local_store.files import FileStore
 from node.local_store.vault import Vault
 from node.management import Health
+from node.pages import FRAME
 from node.settings import Listener, Settings, shipped
 from node.texts import NAMES, Texts
 from pki.errors import PkiError
@@ -54,6 +55,11 @@ WAITING = Gauge("imi_lane_waiting", "Messages that wait for a peer.", ["node", "
 UNDELIVERED = Counter(
     "imi_messages_undelivered", "Messages without a receipt in the agreed time (EBMS:0301).", ["peer"]
 )
+LOG_ENTRIES = Gauge("imi_directory_log_entries", "Proven entries of a directory log here.", ["node", "log"])
+LOG_BEHIND = Gauge("imi_directory_log_behind", "Entries its owner signed that are not here yet.", ["node", "log"])
+LOG_HEAD = Gauge("imi_directory_log_head_seconds", "When its newest entries came to count, Unix time.", ["node", "log"])
+LOG_FROZEN = Gauge("imi_directory_log_frozen", "1: it contradicted itself; nothing more is taken.", ["node", "log"])
+LOG_INVALID = Gauge("imi_directory_log_invalid", "Signed entries that may not be believed.", ["node", "log"])
 AUTHORITIES = Gauge("imi_directory_authorities", "Authorities in this node's directory.", ["node"])
 TRUST_VALID = Gauge("imi_trust_valid_until_seconds", "When the trust list in force ends, Unix time.", ["node"])
 log = structlog.get_logger()
@@ -131,6 +137,12 @@ class Node:
             WAITING.labels(node, peer.node).set(waiting.get(peer.node, 0))
         AUTHORITIES.labels(node).set(await asyncio.to_thread(self.directory.count))
         TRUST_VALID.labels(node).set(self.peers.trust.valid_until.timestamp())
+        for one in await asyncio.to_thread(self.directory.status):
+            LOG_ENTRIES.labels(node, one.name).set(one.size)
+            LOG_BEHIND.labels(node, one.name).set(one.behind)
+            LOG_HEAD.labels(node, one.name).set(one.head_at.timestamp() if one.head_at else 0)
+            LOG_FROZEN.labels(node, one.name).set(bool(one.frozen))
+            LOG_INVALID.labels(node, one.name).set(one.invalid)
 
 
 def load_keys(settings: Settings) -> NodeKeys:
@@ -307,7 +319,17 @@ async def _open_doors(node: Node, stack: contextlib.AsyncExitStack) -> None:
     officials = pages.application(node_settings=node.settings, **_door_parts(node))
     officials.add_subapp("/api/v1", api.application(**_door_parts(node)))
     await _listen(node, stack, "officials", officials, node.settings.officials)
-    await _listen(node, stack, "management", management.application(_health(node)), node.settings.management)
+    await _listen(node, stack, "management", _management(node, officials), node.settings.management)
+
+
+def _management(node: Node, officials: web.Application) -> web.Application:
+    """Health, metrics and the operators' pages."""
+    parts = console.Parts(
+        database=node.database, directory=node.directory, peers=node.peers, contacts=node.transport.contacts
+    )
+    app = console.application(officials[FRAME], parts)
+    app.router.add_routes(management.routes(_health(node)))
+    return app
 
 
 def _door_parts(node: Node) -> dict[str, Any]:

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from aiohttp import web
 from prometheus_client import REGISTRY, generate_latest
 
+from node.pages import public
+
 Check = Callable[[], Awaitable[str]]  # empty: well; else one sentence: what is wrong and what to do
 
 
@@ -19,7 +21,7 @@ class Health:
     before_metrics: Callable[[], Awaitable[None]]
 
 
-def application(health: Health) -> web.Application:
+def routes(health: Health) -> list[web.RouteDef]:
     """The routes `/health/live`, `/health/ready` (503 with reasons until all is well) and `/metrics`."""
 
     async def live(_: web.Request) -> web.Response:
@@ -35,8 +37,5 @@ def application(health: Health) -> web.Application:
         await health.before_metrics()
         return web.Response(body=generate_latest(REGISTRY), content_type="text/plain", charset="utf-8")
 
-    app = web.Application()
-    app.router.add_get("/health/live", live)
-    app.router.add_get("/health/ready", ready)
-    app.router.add_get("/metrics", metrics)
-    return app
+    found = {"/health/live": live, "/health/ready": ready, "/metrics": metrics}
+    return [web.get(path, public(handler)) for path, handler in found.items()]

@@ -27,6 +27,7 @@ from node.directory.replication import (
     sign_checkpoint,
 )
 from node.directory.search import Replica, SearchResult
+from node.directory.status import LogStatus
 from node.directory.store import LogStore
 from node.errors import PeerError, Refused
 from node.ids import AuthorityId, NodeId, State
@@ -273,6 +274,15 @@ class Directory:
         """The newest checkpoint of every log held here, by log name."""
         notes = {name: self.replica.held(name) for name in self.replica.logs()}
         return {name: held.note for name, held in notes.items() if held}
+
+    def status(self) -> list[LogStatus]:
+        """How the copy of every log does, by name."""
+        held = ((name, self.replica.held(name)) for name in self.replica.logs())
+        return [
+            LogStatus(node=NodeId(name.partition("/")[0]), collection=name.partition("/")[2], size=found.size)
+            for name, found in held
+            if found
+        ]
 
     def own_heads(self) -> dict[str, str]:
         """The newest checkpoint, as others see it, of every log that lies here."""

@@ -6,6 +6,7 @@ import asyncio
 import os
 import ssl
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import BinaryIO, Final
 
 import aiohttp
@@ -39,6 +40,15 @@ class PeerAnswered(Unavailable):
         self.status = status
 
 
+@dataclass(frozen=True, slots=True)
+class Contact:
+    """How a peer answered lately: when it last did, and since when and why it does not."""
+
+    answered_at: datetime | None = None
+    failing_since: datetime | None = None
+    reason: str = ""
+
+
 @dataclass(slots=True)
 class _Connections:
     """Kept connections to one peer as one entry of the trust list has it; `users` are the calls that hold one."""
@@ -55,6 +65,7 @@ class Transport:
         self._keys, self._peers = keys, peers
         self._kept: dict[NodeId, _Connections] = {}
         self._retired: list[_Connections] = []
+        self.contacts: dict[NodeId, Contact] = {}  # of this run
 
     async def post_message(self, node: NodeId, body: bytes | BinaryIO, content_type: str) -> tuple[str, bytes]:
         """POST an AS4 message to a peer; content type and body of its answer, whatever the status (errors use several).
@@ -121,8 +132,13 @@ class Transport:
                 asyncio.timeout(ANSWER_SECONDS + _size(body) / SLOWEST_BYTES_PER_SECOND),
                 kept.session.request(method, url, data=body, headers=headers, allow_redirects=False) as answer,
             ):
-                return answer.status, answer.headers.get("Content-Type", ""), await _bounded(answer, limit)
+                found = answer.status, answer.headers.get("Content-Type", ""), await _bounded(answer, limit)
+                self.contacts[node] = Contact(answered_at=datetime.now(UTC))
+                return found
         except (aiohttp.ClientError, ssl.SSLError, OSError, TimeoutError) as error:
+            before = self.contacts.get(node, Contact())
+            since = before.failing_since or datetime.now(UTC)
+            self.contacts[node] = Contact(before.answered_at, since, f"{type(error).__name__} {error}".strip())
             raise Unreachable(f"{node} does not answer: {type(error).__name__} {error}".strip(), node=node) from error
         finally:
             kept.users -= 1
