@@ -2,17 +2,25 @@
 
 A leaf hash is SHA-256(0x00 ‖ leaf), a node SHA-256(0x01 ‖ left ‖ right); the tree over n leaves splits at the largest
 power of two below n. A `Frontier` keeps the roots of the complete subtrees, which is all that appending needs.
+
+Proofs are made from subtrees, wherever those are kept: `Subtree(height, number)` is the hash over the leaves from
+`number << height` on, `1 << height` of them. A tile is 256 of them side by side, as C2SP tlog-tiles has it: who keeps
+the roots at heights 8, 16 … has at most one tile to read for each step of a proof.
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
 
 HASH_BYTES: Final = 32
 EMPTY_ROOT: Final = hashlib.sha256(b"").digest()
+TILE_HEIGHT: Final = 8  # of the tree in one tile
+TILE: Final = 1 << TILE_HEIGHT  # hashes in a full tile
+
+Subtree = Callable[[int, int], bytes]  # (height, number) -> the root of that complete subtree
 
 
 def leaf_hash(leaf: bytes) -> bytes:
@@ -38,15 +46,25 @@ class Frontier:
 
     def append(self, leaves: Iterable[bytes]) -> Frontier:
         """The frontier after more leaves (their hashes, in order)."""
+        return self.grow(leaves)[0]
+
+    def grow(self, leaves: Iterable[bytes]) -> tuple[Frontier, list[tuple[int, int, bytes]]]:
+        """The frontier after more leaves, and the roots of the full tiles they complete: (level, number, root).
+
+        Level 1 has the roots over 256 leaves, level 2 those over 256 of level 1, and so on.
+        """
         size, roots = self.size, list(self.roots)
+        full: list[tuple[int, int, bytes]] = []
         for leaf in leaves:
-            carry, bit = leaf, size
-            while bit & 1:
+            carry, height = leaf, 0
+            while size >> height & 1:
                 carry = node_hash(roots.pop(), carry)
-                bit >>= 1
+                height += 1
+                if not height % TILE_HEIGHT:
+                    full.append((height // TILE_HEIGHT, size >> height, carry))
             roots.append(carry)
             size += 1
-        return Frontier(size, tuple(roots))
+        return Frontier(size, tuple(roots)), full
 
     @property
     def root(self) -> bytes:
@@ -64,16 +82,42 @@ def root(leaves: Sequence[bytes]) -> bytes:
     return Frontier().append(leaves).root
 
 
-def inclusion_proof(leaves: Sequence[bytes], index: int) -> tuple[bytes, ...]:
-    """The audit path of one leaf, from the bottom up (RFC 6962 section 2.1.1). Raises ValueError out of range."""
-    if not 0 <= index < len(leaves):
+def subtrees_of(leaves: Sequence[bytes]) -> Subtree:
+    """The subtrees over leaf hashes that are all at hand."""
+    return lambda height, number: root(leaves[number << height : (number + 1) << height])
+
+
+def range_root(first: int, last: int, subtree: Subtree) -> bytes:
+    """The root over the leaves [first, last), where `first` is a multiple of a power of two not below their number."""
+    found: bytes | None = None
+    for height, number in reversed(list(_complete(first, last))):
+        left = subtree(height, number)
+        found = left if found is None else node_hash(left, found)
+    return EMPTY_ROOT if found is None else found
+
+
+def _complete(first: int, last: int) -> Iterator[tuple[int, int]]:
+    """The complete subtrees side by side in a range, largest first."""
+    while first < last:
+        height = (last - first).bit_length() - 1
+        yield height, first >> height
+        first += 1 << height
+
+
+def inclusion_proof(index: int, size: int, subtree: Subtree) -> tuple[bytes, ...]:
+    """The audit path of a leaf in the tree of `size`, bottom up (RFC 6962 section 2.1.1). Raises ValueError."""
+    if not 0 <= index < size:
         raise ValueError("no such leaf")
-    if len(leaves) == 1:
-        return ()
-    split = _split(len(leaves))
-    if index < split:
-        return (*inclusion_proof(leaves[:split], index), root(leaves[split:]))
-    return (*inclusion_proof(leaves[split:], index - split), root(leaves[:split]))
+    first, last, path = 0, size, []
+    while last - first > 1:
+        split = first + _split(last - first)
+        if index < split:
+            path.append(range_root(split, last, subtree))
+            last = split
+        else:
+            path.append(range_root(first, split, subtree))
+            first = split
+    return tuple(reversed(path))
 
 
 def is_included(leaf: bytes, index: int, size: int, proof: Sequence[bytes], root_hash: bytes) -> bool:
@@ -94,20 +138,20 @@ def is_included(leaf: bytes, index: int, size: int, proof: Sequence[bytes], root
     return last == 0 and found == root_hash
 
 
-def consistency_proof(leaves: Sequence[bytes], old: int) -> tuple[bytes, ...]:
-    """Proof that the log of `old` leaves is the beginning of this one (RFC 6962 section 2.1.2)."""
-    if not 0 < old <= len(leaves):
+def consistency_proof(old: int, size: int, subtree: Subtree) -> tuple[bytes, ...]:
+    """Proof that the tree of `size` begins with that of `old` leaves (RFC 6962 section 2.1.2). Raises ValueError."""
+    if not 0 < old <= size:
         raise ValueError("no such size")
-    return _subproof(leaves, old, whole=True)
-
-
-def _subproof(leaves: Sequence[bytes], old: int, *, whole: bool) -> tuple[bytes, ...]:
-    if old == len(leaves):
-        return () if whole else (root(leaves),)
-    split = _split(len(leaves))
-    if old <= split:
-        return (*_subproof(leaves[:split], old, whole=whole), root(leaves[split:]))
-    return (*_subproof(leaves[split:], old - split, whole=False), root(leaves[:split]))
+    first, last, path = 0, size, []
+    while old < last:
+        split = first + _split(last - first)
+        if old <= split:
+            path.append(range_root(split, last, subtree))
+            last = split
+        else:
+            path.append(range_root(first, split, subtree))
+            first = split
+    return tuple(reversed(path)) if first == 0 else (range_root(first, last, subtree), *reversed(path))
 
 
 def is_consistent(old: int, old_root: bytes, new: int, new_root: bytes, proof: Sequence[bytes]) -> bool:
