@@ -15,7 +15,8 @@ import structlog
 from node.directory import Authority, Directory
 from node.directory.directory import log_name
 from node.directory.importing import Overlay, read_authorities
-from node.directory.replication import pages, read_page, write_page
+from node.directory.replication import LogId, pages, read_page, write_page
+from node.federation.peers import LogKey
 from node.ids import NodeId
 from node.settings import shipped
 from pki.keys import generate
@@ -88,10 +89,11 @@ def _follow(owner: Directory, replica: Directory) -> dict[str, Any]:
     assert held
     data = [(write_page(owner.replica.page(held.log, page)[:width]), width) for page, width, _ in pages(0, held.size)]
     began = time.process_time()
-    replica.see(node, held.note, _SIGNER.public_key, source="FR", is_host=True, at=datetime.now(UTC))
+    key = LogKey(public_key=_SIGNER.public_key, host=node)
+    replica.see(LogId(node), held.note, key, source="FR", at=datetime.now(UTC))
     for page, width in data:
         replica.replica.stage(held.log, read_page(page, count=width))
-    replica.settle(node, held)
+    replica.settle(held)
     seconds = time.process_time() - began
     note = f"{held.size} entries in {seconds:.2f} s CPU"
     return {

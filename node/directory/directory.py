@@ -6,33 +6,24 @@ import threading
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
-from typing import Final, Protocol
+from typing import Final
 
 import structlog
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
-from node.directory.model import OPERATOR, Authority, By, Change, Deleted, Kind, Record, read_change, write_change
-from node.directory.replication import (
-    COLLECTION,
-    PAGE,
-    BadPage,
-    Checkpoint,
-    Entry,
-    LogForked,
-    LogRolledBack,
-    check_root,
-    judge,
-    new_entry,
-    read_checkpoint,
-    sign_checkpoint,
-)
+from node.clock import Clock, SystemClock
+from node.directory.following import JUST_ASKED, Follower, Showing
+from node.directory.hosting import Host, LogSigner, NotOurLog, Signed
+from node.directory.model import OPERATOR, Authority, By, Change, Kind, Record
+from node.directory.originals import Evidence, Originals
+from node.directory.replication import COLLECTION, BadPage, Checkpoint, Divergence, LogId, batches
 from node.directory.search import Replica, SearchResult
 from node.directory.status import LogStatus
-from node.directory.store import LogStore
+from node.directory.store import AT_ONCE
 from node.errors import PeerError, Refused
+from node.federation.peers import LogKey
 from node.ids import AuthorityId, NodeId, State
 
-_APPLY_AT_ONCE: Final = 20 * PAGE
+OURS: Final = ""  # the source of heads that were signed here
 log = structlog.get_logger()
 
 
@@ -40,21 +31,6 @@ class UnknownAuthority(Refused):
     """The directory has no such authority."""
 
     code = "refused.unknown-authority"
-
-
-class NotOurLog(Refused):
-    """An authority of another node cannot be changed here."""
-
-    code = "refused.not-our-log"
-
-
-class LogSigner(Protocol):
-    """The key of one log."""
-
-    @property
-    def public_key(self) -> Ed25519PublicKey: ...
-
-    def sign(self, data: bytes) -> bytes: ...
 
 
 class Directory:
@@ -65,16 +41,20 @@ class Directory:
         folder: Path,
         *,
         vocabulary: Mapping[str, Sequence[str]] | None = None,
+        clock: Clock | None = None,
         crash_at: Callable[[str], None] = lambda _line: None,
     ) -> None:
-        self.own = LogStore(folder / "logs.db", durable=True, crash_at=crash_at)
+        self.own = Originals(folder / "logs.db", durable=True, crash_at=crash_at)
         self.replica = Replica(folder / "directory.db", durable=False, crash_at=crash_at)
         self.replica.vocabulary = vocabulary or {}
+        self.own.take_evidence(self.replica.left_behind)
+        self._clock = clock or SystemClock()
+        self.follower = Follower(self.own, self.replica, self._forget)
+        self.host = Host(self.own, self.replica, self.follow_own)
+        self.keys: Callable[[], Mapping[str, LogKey]] = dict  # the trust list's, by log name, for who has one
         self._cache: dict[AuthorityId, Authority] = {}
         self._generation = 0
         self._cache_lock = threading.Lock()
-        self._lock = threading.Lock()
-        self._listeners: list[Callable[[], None]] = []
 
     def close(self) -> None:
         """Close both files."""
@@ -146,177 +126,95 @@ class Directory:
 
     # -- changing what is ours -------------------------------------------------------------------------------------
 
-    def publish(self, node: NodeId, changes: Sequence[Change], signer: LogSigner, *, by: By = OPERATOR) -> Checkpoint:
-        """Append changes to a log that this node hosts, sign it, and make them visible here.
+    def publish(
+        self, node: NodeId, changes: Sequence[Change], signer: LogSigner, *, by: By = OPERATOR,
+        collection: str = COLLECTION,
+    ) -> Checkpoint:  # fmt: skip
+        """Append changes to a log of `node`, sign it, and make them visible here: see `Host.publish`."""
+        return self.host.publish(node, changes, signer, by=by, collection=collection)
 
-        Args:
-            signer: the key of the log of `node`: ours, or a hosted State's.
-            by: who makes these changes.
-
-        Raises:
-            NotOurLog: a change is about an authority of another node.
-            BadEntry: a value is longer than an entry allows, or not of its form.
-            BadCheckpoint, LogForked: more or other entries were signed before than lie here, and they cannot be taken
-                back from the replica; nothing is signed.
-        """
-        for change in changes:
-            if not isinstance(change, Deleted) and change.node != node:
-                raise NotOurLog(f"{change.id} is hosted by {change.node}", authority=change.id)
-        name = log_name(node)
-        bodies = [write_change(change, by) for change in changes]
-        for body in bodies:  # what is once in a log stays: nothing enters that others would refuse
-            read_change(body, node=node)
-        with self._lock, self.own.writing():
-            self._recover(name, signer)
-            frontier = self.own.stage(name, [new_entry(body) for body in bodies])
-            checkpoint = sign_checkpoint(name, frontier, public_key=signer.public_key, sign=signer.sign)
-            self.own.prove(checkpoint)
-        self.follow_own(node)
-        for listener in self._listeners:
-            listener()
-        return checkpoint
+    def accept(self, signed: Signed, key: LogKey) -> Checkpoint:
+        """Publish what a log's owner signed elsewhere: see `Host.accept`."""
+        return self.host.accept(signed, key)
 
     def on_publish(self, listener: Callable[[], None]) -> None:
         """Have `listener` called, on the thread that publishes, after each change of a log that lies here."""
-        self._listeners.append(listener)
-
-    def _recover(self, name: str, signer: LogSigner) -> None:
-        """Take back what we signed and our own file has lost (a restored backup): no size is ever signed twice."""
-        known, ours = self.replica.held(name), self.own.held(name)
-        if known is None or (ours is not None and ours.size > known.size):
-            return
-        if ours is not None and ours.size == known.size:
-            judge(known, ours)
-            return
-        signed = read_checkpoint(known.note, log=name, public_key=signer.public_key)
-        self.own.unstage(name)
-        for first in range(ours.size if ours else 0, signed.size, _APPLY_AT_ONCE):
-            self.own.stage(name, self.replica.entries(name, first, min(first + _APPLY_AT_ONCE, signed.size)))
-        if self.own.staged(name).root != signed.root:
-            raise LogForked(f"{name} was signed with other entries than lie here", log=name)
-        self.own.prove(signed)
-        log.warning("entries of our own log taken back from the replica", log=name, entries=signed.size)
+        self.host.on_publish(listener)
 
     def catch_up(self) -> None:
         """Bring the replica up to every log that lies here; once, before a node runs."""
-        for name in self.own.logs():
-            node = node_of_log(name)
-            if node is None:
-                continue
+        for mine in sorted(filter(None, map(LogId.parse, self.own.logs()))):
             try:
-                self.follow_own(node)
+                self.follow_own(mine)
             except PeerError as error:
-                log.error("our own log cannot be followed", log=name, code=error.code, reason=str(error))  # noqa: TRY400  # no bug of ours
+                log.error("our own log cannot be followed", log=str(mine), code=error.code, reason=str(error))  # noqa: TRY400  # no bug of ours
 
-    def follow_own(self, node: NodeId) -> None:
+    def follow_own(self, mine: LogId) -> None:
         """Bring the replica up to a log that lies here (after a crash between the two, too)."""
-        name = log_name(node)
-        target = self.own.held(name)
-        held = self.replica.held(name)
-        if target is None or (held and held.size >= target.size):
+        name = str(mine)
+        target, held = self.own.held(name), self.replica.held(name)
+        over = mine.epoch < self.replica.standing(mine.name).epoch or not self.own.has_entries(name)
+        if target is None or over or (held and held.size >= target.size):
             return
         self.replica.unstage(name)
-        start = self.replica.staged(name).size
-        for first in range(start, target.size, _APPLY_AT_ONCE):
-            self.replica.stage(name, self.own.entries(name, first, min(first + _APPLY_AT_ONCE, target.size)))
-        self.settle(node, target)
+        for first, last in batches(self.replica.staged(name).size, target.size, AT_ONCE):
+            self.replica.stage(name, self.own.entries(name, first, last))
+        self.settle(target, source=OURS)
 
     # -- following others ------------------------------------------------------------------------------------------
 
     def see(
-        self, node: NodeId, note: str, key: Ed25519PublicKey, *, source: str, is_host: bool, at: datetime
+        self, shown: LogId, note: str, key: LogKey, *, source: str, at: datetime, knew: tuple[int, int] = JUST_ASKED
     ) -> Checkpoint | None:
-        """Judge a checkpoint somebody shows us; it is returned if it promises entries we lack.
+        """Judge a checkpoint somebody shows us: see `Follower.see`; what it `knew`: see `Showing`."""
+        return self.follower.see(shown, note, key, Showing(source=source, at=at, knew=knew))
 
-        Args:
-            source: who showed it.
-            is_host: the log's own host shows it: from anybody else a smaller one is only old.
-            at: when, for the evidence.
-
-        Raises:
-            BadCheckpoint: not signed by the log's key.
-            LogRolledBack, LogForked: after keeping both as evidence.
-        """
-        name = log_name(node)
-        seen = read_checkpoint(note, log=name, public_key=key)
-        held = self.replica.held(name)
-        if held and seen.size < held.size and not is_host:
-            return None
-        try:
-            return seen if judge(held, seen) else None
-        except (LogRolledBack, LogForked) as error:
-            self._accuse(error, held, seen, source, at)
-            raise
-
-    def settle(self, node: NodeId, checkpoint: Checkpoint) -> None:
-        """Count the staged entries if they lead to the signed root; else forget them.
-
-        Raises:
-            BadPage: they do not.
-            BadEntry: they do, but say what this log may not say; nothing of them counts.
-        """
-        name = log_name(node)
-        try:
-            check_root(self.replica.staged(name), checkpoint)
-            held = self.replica.frontier(name).size
-            with self.replica.writing():
-                for first in range(held, checkpoint.size, _APPLY_AT_ONCE):
-                    entries = self.replica.entries(name, first, min(first + _APPLY_AT_ONCE, checkpoint.size))
-                    self.replica.apply(_changes(entries, node), node)
-                self.replica.prove(checkpoint)
-        except BaseException:
-            self.replica.unstage(name)
-            raise
-        self._forget()
-        log.info("directory log followed", log=name, entries=checkpoint.size - held)
+    def settle(self, checkpoint: Checkpoint, *, source: str = OURS) -> None:
+        """Count the staged entries if they lead to the signed root: see `Follower.settle`."""
+        self.follower.settle(checkpoint, Showing(source=source, at=self._clock.now(), knew=JUST_ASKED))
 
     def heads(self) -> dict[str, str]:
-        """The newest checkpoint of every log held here, by log name."""
-        notes = {name: self.replica.held(name) for name in self.replica.logs()}
-        return {name: held.note for name, held in notes.items() if held}
-
-    def status(self) -> list[LogStatus]:
-        """How the copy of every log does, by name."""
-        held = ((name, self.replica.held(name)) for name in self.replica.logs())
-        return [
-            LogStatus(node=NodeId(name.partition("/")[0]), collection=name.partition("/")[2], size=found.size)
-            for name, found in held
-            if found
-        ]
+        """The newest checkpoint of every log held here, and the last one of the epoch before, by log."""
+        return self.follower.heads()
 
     def own_heads(self) -> dict[str, str]:
         """The newest checkpoint, as others see it, of every log that lies here."""
         notes = {name: self.replica.held(name) for name in self.own.logs()}
         return {name: held.note for name, held in notes.items() if held}
 
-    def fork_seen(self, seen: Checkpoint, *, source: str, at: datetime) -> None:
-        """A longer log was found that does not begin with ours. Raises LogForked, after keeping both as evidence."""
-        error = LogForked(f"{seen.log} was signed with {seen.size} entries that do not continue ours", log=seen.log)
-        self._accuse(error, self.replica.held(seen.log), seen, source, at)
-        raise error
+    def fork_seen(self, held: Checkpoint, seen: Checkpoint, proof: Divergence, *, source: str, at: datetime) -> None:
+        """A log does not begin with what we hold of it: see `Follower.fork_seen`."""
+        self.follower.fork_seen(held, seen, proof, Showing(source=source, at=at, knew=JUST_ASKED))
 
-    def _accuse(
-        self, error: LogRolledBack | LogForked, held: Checkpoint | None, seen: Checkpoint, source: str, at: datetime
-    ) -> None:
-        self.replica.keep_evidence(
-            at=at.isoformat(), kind=error.code, source=source, held=held.note if held else "", seen=seen
-        )
-        log.error("directory log contradicts itself", log=seen.log, code=error.code, source=source)
+    # -- what an operator sees -------------------------------------------------------------------------------------
+
+    def status(self) -> list[LogStatus]:
+        """How each log that anybody has shown does, by name."""
+        return self.follower.status(self.keys())
+
+    def evidence(self) -> list[Evidence]:
+        """What was seen against any log, oldest first."""
+        return self.own.evidence()
+
+    def position(self, name: LogId) -> tuple[int, int]:
+        """What we hold of a log: (epoch, size)."""
+        standing = self.replica.standing(name.name)
+        held = self.replica.held(str(standing.log))
+        return standing.epoch, held.size if held else 0
+
+    def invalid(self, node: NodeId, collection: str = COLLECTION) -> list[tuple[int, str]]:
+        """The entries of a log that have no effect, and why: (seq, reason)."""
+        standing = self.replica.standing(LogId(node, collection).name)
+        return self.replica.invalid(standing.log)
+
+    def release(self, frozen: LogId, *, because: str) -> bool:
+        """Let a frozen log go on; False if it was not frozen."""
+        return self.follower.release(frozen, because=because, at=self._clock.now())
 
 
-def log_name(node: NodeId) -> str:
-    """The log of a node's authorities."""
-    return f"{node}/{COLLECTION}"
+def log_name(node: NodeId, collection: str = COLLECTION) -> str:
+    """The name of a node's log, and its first epoch's."""
+    return LogId(node, collection).name
 
 
-def node_of_log(name: str) -> NodeId | None:
-    """The node of an authorities log's name; None for anything else."""
-    node, _, collection = name.partition("/")
-    return NodeId(node) if collection == COLLECTION else None
-
-
-def _changes(entries: Sequence[Entry], node: NodeId) -> list[tuple[Change, By]]:
-    return [read_change(entry.body, node=node) for entry in entries if entry.body is not None]
-
-
-__all__ = ["BadPage", "Directory", "LogSigner", "NotOurLog", "UnknownAuthority", "log_name", "node_of_log"]
+__all__ = ["BadPage", "Directory", "LogSigner", "NotOurLog", "UnknownAuthority", "log_name"]

@@ -12,6 +12,7 @@ from typing import Final
 
 import structlog
 
+from node.directory.copies import COPIES, Copies
 from node.directory.folding import sound, sounds, spellings, words
 from node.directory.model import (
     Authority,
@@ -25,10 +26,9 @@ from node.directory.model import (
     write_by,
     write_record,
 )
-from node.directory.store import LogStore
 from node.ids import AuthorityId, NodeId, State, state_of
 
-FORMAT: Final = 4
+FORMAT: Final = 5
 MAX_HITS: Final = 100
 
 _SCHEMA: Final = """
@@ -75,28 +75,23 @@ class SearchResult:
     partial: bool = False
 
 
-class Replica(LogStore):
+class Replica(Copies):
     """All logs, the authorities they make, and their index.
 
     `vocabulary` gives a code's words in all languages, so that `teacher` and `õpetaja` find the same bodies.
     """
 
-    schema = LogStore.schema + _SCHEMA
+    schema = COPIES + _SCHEMA
     format = FORMAT
     vocabulary: Mapping[str, Sequence[str]] = {}
+    left_behind: Sequence[tuple[str, str, str, str, str, str]] = ()  # evidence that a copy of an older format held
 
     def _other_format(self, found: int) -> None:
-        """A copy is not converted but made again from the logs; what was kept as evidence is no copy and goes along."""
+        """A copy is not converted but made again from the logs; what was kept as evidence in it is no copy."""
         aside = self._put_aside(f"{self.path.name}.format-{found}")
-        connection = self.connection()
-        connection.executescript(LogStore.schema)
-        connection.execute("ATTACH DATABASE ? AS old", (str(aside),))
-        with contextlib.suppress(sqlite3.OperationalError):  # a format that kept none
-            connection.execute(
-                "INSERT OR IGNORE INTO main.evidence (at, log, kind, source, held, seen)"
-                " SELECT at, log, kind, source, held, seen FROM old.evidence ORDER BY id"
-            )
-        connection.execute("DETACH DATABASE old")
+        with contextlib.suppress(sqlite3.OperationalError), contextlib.closing(sqlite3.connect(aside)) as old:
+            query = "SELECT at, log, kind, source, held, seen FROM evidence ORDER BY id"  # formats up to 4 kept it
+            self.left_behind = old.execute(query).fetchall()
         log.warning("directory copy of another format is made again", found=found, format=self.format, kept=str(aside))
 
     def apply(self, changes: Iterable[tuple[Change, By]], node: NodeId) -> None:

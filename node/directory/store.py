@@ -1,8 +1,8 @@
-"""Two SQLite files: the logs a node owns (`logs.db`, the original, never lost) and its replica of all (`directory.db`).
+"""Logs in SQLite: what `logs.db` (the logs a node owns) and `directory.db` (its copy of all) have in common.
 
-The replica holds verified entries, the authorities they make, and the search index; it can be rebuilt from the logs of
-all nodes, so it is committed page by page with less ceremony. Staged entries are those fetched but not yet proven to
-lead to a signed root. One writer at a time; readers are not held up (WAL).
+Staged entries are those fetched but not yet proven to lead to a signed root. Beside the entries lie the roots of full
+tiles (256 leaves, 256 of those, and so on), so a proof costs one tile a step however long the log is. One writer at a
+time; readers are not held up (WAL).
 """
 
 from __future__ import annotations
@@ -14,23 +14,23 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
-from node.directory.replication import PAGE, Checkpoint, Entry, frontier_after
+from node import merkle
+from node.directory.replication import PAGE, Checkpoint, Entry, batches, leaf_of
 from node.errors import SetupError
-from node.merkle import HASH_BYTES, Frontier
+from node.merkle import HASH_BYTES, TILE, TILE_HEIGHT, Frontier, Subtree, leaf_hash
 
-FORMAT: Final = 1  # of logs.db, which is never rebuilt
-
-_LOGS: Final = """
+LOGS: Final = """
 CREATE TABLE IF NOT EXISTS logs (
   log TEXT PRIMARY KEY, size INTEGER NOT NULL, root BLOB NOT NULL, frontier BLOB NOT NULL, note TEXT NOT NULL,
   staged_size INTEGER NOT NULL, staged_frontier BLOB NOT NULL);
 CREATE TABLE IF NOT EXISTS entries (
   log TEXT NOT NULL, seq INTEGER NOT NULL, leaf BLOB NOT NULL, salt BLOB, body BLOB,
   PRIMARY KEY (log, seq)) WITHOUT ROWID;
-CREATE TABLE IF NOT EXISTS evidence (
-  id INTEGER PRIMARY KEY, at TEXT NOT NULL, log TEXT NOT NULL, kind TEXT NOT NULL, source TEXT NOT NULL,
-  held TEXT NOT NULL, seen TEXT NOT NULL, UNIQUE (log, kind, seen));
+CREATE TABLE IF NOT EXISTS tiles (
+  log TEXT NOT NULL, level INTEGER NOT NULL, number INTEGER NOT NULL, root BLOB NOT NULL,
+  PRIMARY KEY (log, level, number)) WITHOUT ROWID;
 """
+AT_ONCE: Final = 20 * PAGE  # entries handled together
 
 
 class CannotOpenDirectory(SetupError):
@@ -42,8 +42,8 @@ class CannotOpenDirectory(SetupError):
 class LogStore:
     """Logs in one SQLite file; callable from any thread."""
 
-    schema = _LOGS
-    format = FORMAT
+    schema = LOGS
+    format = 1
 
     def __init__(self, path: Path, *, durable: bool, crash_at: Callable[[str], None] = lambda _line: None) -> None:
         self.path = path
@@ -100,18 +100,23 @@ class LogStore:
         """One transaction; nested uses join it."""
         with self._write_lock:
             connection = self.connection()
-            if connection.in_transaction:
+            if self.is_writing():
                 yield connection
                 return
             connection.execute("BEGIN IMMEDIATE")
             try:
                 yield connection
                 self._crash_at(f"{self.path.name} not committed")
+                connection.execute("COMMIT")
             except BaseException:
-                connection.execute("ROLLBACK")
+                if self.is_writing():  # a failed COMMIT may have ended it, or not: the disk is full
+                    connection.execute("ROLLBACK")
                 raise
-            connection.execute("COMMIT")
             self._crash_at(f"{self.path.name} committed")
+
+    def is_writing(self) -> bool:
+        """Whether this thread is in a transaction."""
+        return self.connection().in_transaction
 
     def close(self) -> None:
         """Close every thread's connection."""
@@ -141,9 +146,9 @@ class LogStore:
 
     def stage(self, log: str, entries: Sequence[Entry]) -> Frontier:
         """Append fetched entries behind the staged ones; the frontier after them."""
-        before = self.staged(log)
-        after = frontier_after(before, entries)
         with self.writing() as connection:
+            before = self.staged(log)
+            after, full = before.grow(leaf_hash(entry.leaf) for entry in entries)
             connection.execute(
                 "INSERT INTO logs VALUES (?, 0, x'', x'', '', 0, x'') ON CONFLICT (log) DO NOTHING", (log,)
             )
@@ -151,6 +156,7 @@ class LogStore:
                 "INSERT INTO entries VALUES (?, ?, ?, ?, ?)",
                 ((log, before.size + i, e.leaf, e.salt, e.body) for i, e in enumerate(entries)),
             )
+            connection.executemany("INSERT INTO tiles VALUES (?, ?, ?, ?)", ((log, *tile) for tile in full))
             connection.execute(
                 "UPDATE logs SET staged_size = ?, staged_frontier = ? WHERE log = ?",
                 (after.size, b"".join(after.roots), log),
@@ -160,9 +166,11 @@ class LogStore:
     def unstage(self, log: str) -> None:
         """Forget what is not proven."""
         with self.writing() as connection:
-            connection.execute(
-                "DELETE FROM entries WHERE log = ? AND seq >= (SELECT size FROM logs WHERE log = ?)", (log, log)
-            )
+            row = connection.execute("SELECT size FROM logs WHERE log = ? AND staged_size > size", (log,)).fetchone()
+            if row is None:
+                return
+            connection.execute("DELETE FROM entries WHERE log = ? AND seq >= ?", (log, row[0]))
+            connection.execute("DELETE FROM tiles WHERE log = ? AND number >= ? >> (8 * level)", (log, row[0]))
             connection.execute("UPDATE logs SET staged_size = size, staged_frontier = frontier WHERE log = ?", (log,))
 
     def prove(self, checkpoint: Checkpoint) -> None:
@@ -187,17 +195,72 @@ class LogStore:
         last = min((number + 1) * PAGE, held.size if held else 0)
         return self.entries(log, number * PAGE, last)
 
-    def keep_evidence(self, *, at: str, kind: str, source: str, held: str, seen: Checkpoint) -> None:
-        """Two checkpoints that contradict each other, both signed by the log's owner; each contradiction once."""
+    def drop(self, log: str) -> None:
+        """Forget the entries of an epoch that is over; its last checkpoint stays."""
         with self.writing() as connection:
-            connection.execute(
-                "INSERT OR IGNORE INTO evidence (at, log, kind, source, held, seen) VALUES (?, ?, ?, ?, ?, ?)",
-                (at, seen.log, kind, source, held, seen.note),
-            )
+            connection.execute("DELETE FROM entries WHERE log = ?", (log,))
+            connection.execute("DELETE FROM tiles WHERE log = ?", (log,))
+            connection.execute("UPDATE logs SET staged_size = size, staged_frontier = frontier WHERE log = ?", (log,))
 
-    def evidence(self) -> list[tuple[str, str, str, str]]:
-        """What was kept: (at, log, kind, source)."""
-        return list(self.connection().execute("SELECT at, log, kind, source FROM evidence ORDER BY id"))
+    def has_entries(self, log: str) -> bool:
+        """Whether the entries of a log's checkpoint lie here still."""
+        return bool(self.connection().execute("SELECT 1 FROM entries WHERE log = ? LIMIT 1", (log,)).fetchone())
+
+    # -- proofs ----------------------------------------------------------------------------------------------------
+
+    def tile(self, log: str, level: int, number: int) -> bytes:
+        """The hashes of a tile, proven ones only, up to 256 side by side; level 0 has those of the leaves."""
+        held = self.held(log)
+        last = min((number + 1) * TILE, held.size >> TILE_HEIGHT * level if held else 0)
+        return b"".join(self._hashes(log, level, number * TILE, last))
+
+    def _hashes(self, log: str, level: int, first: int, last: int) -> list[bytes]:
+        connection = self.connection()
+        if level:
+            query = "SELECT root FROM tiles WHERE log = ? AND level = ? AND number >= ? AND number < ? ORDER BY number"
+            return [row[0] for row in connection.execute(query, (log, level, first, last))]
+        query = "SELECT leaf FROM entries WHERE log = ? AND seq >= ? AND seq < ? ORDER BY seq"
+        return [leaf_hash(row[0]) for row in connection.execute(query, (log, first, last))]
+
+    def subtree(self, log: str) -> Subtree:
+        """The roots of a log's complete subtrees, each from a single tile."""
+
+        def found(height: int, number: int) -> bytes:
+            level = height // TILE_HEIGHT
+            width = 1 << height % TILE_HEIGHT
+            return merkle.root(self._hashes(log, level, number * width, (number + 1) * width))
+
+        return found
+
+    def root_at(self, log: str, size: int) -> bytes:
+        """The root the log had when it held so many entries; not more than are proven."""
+        return merkle.range_root(0, size, self.subtree(log))
+
+    def prove_inclusion(self, log: str, index: int, size: int) -> tuple[bytes, ...]:
+        """The audit path of an entry in the log of `size` entries. Raises ValueError for what is not here."""
+        self._check_held(log, size)
+        return merkle.inclusion_proof(index, size, self.subtree(log))
+
+    def prove_consistency(self, log: str, old: int, size: int) -> tuple[bytes, ...]:
+        """Proof that the log of `size` entries begins with that of `old`. Raises ValueError for what is not here."""
+        self._check_held(log, size)
+        return merkle.consistency_proof(old, size, self.subtree(log))
+
+    def _check_held(self, log: str, size: int) -> None:
+        held = self.held(log)
+        if held is None or size > held.size or not self.has_entries(log):
+            raise ValueError(f"{log} is not here with {size} entries")
+
+    def is_whole(self, log: str) -> bool:
+        """Whether every leaf, and every body that is here, is the one the log's checkpoint signs. Reads all."""
+        held = self.held(log)
+        frontier = Frontier()
+        for first, last in batches(0, held.size if held else 0, AT_ONCE):
+            entries = self.entries(log, first, last)
+            if any(e.body is not None and e.leaf != leaf_of(e.salt or b"", e.body) for e in entries):
+                return False
+            frontier = frontier.append(leaf_hash(entry.leaf) for entry in entries)
+        return held is None or (frontier.size, frontier.root) == (held.size, held.root)
 
 
 def _read_frontier(size: int, blob: bytes) -> Frontier:

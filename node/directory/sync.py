@@ -1,46 +1,76 @@
 """Keeping directories equal: heads are gossiped, pages pulled, from a log's host or from any peer that has them.
 
-Gossip is one small exchange: each side shows the newest checkpoint of every log it holds. It runs every minute with
-every peer, and at once after a change of a log that lies here, by this process or by a command beside it. What a checkpoint promises is pulled page by page into the staging area, and
+Gossip is one small exchange: each side shows the newest checkpoint of every log it holds, and the versions of its trust
+list. Every minute two peers are drawn by lot for it; after a change of a log that lies here, by this process or by a
+command beside it, everybody is greeted at once. Who hears news from anybody but the log's host passes it on to two more,
+so it spreads though its owner is gone. What a checkpoint promises is pulled page by page into the staging area, and
 counts only when the root comes out as signed; so it does not matter whom the pages come from.
+
+A node that starts may come from a backup: before it shows or signs anything of its own logs it has asked two peers how
+far they were, and taken back what it lost.
 """
 
 from __future__ import annotations
 
 import asyncio
-import gzip
 import json
 import random
-import zlib
-from collections.abc import Awaitable, Callable, Mapping, Sequence
-from typing import Final, Protocol, TypeVar
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from typing import Annotated, Final, Protocol, TypeVar
 
 import structlog
 from aiohttp import web
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
 
+from node import merkle
 from node.clock import Clock
-from node.directory.directory import Directory, log_name, node_of_log
+from node.directory.directory import Directory
+from node.directory.following import NOT_ASKED, HostBehind
+from node.directory.hosting import LogClosed, LogGap, NotOurLog, NotPublishable, Signed
+from node.directory.originals import Evidence
 from node.directory.replication import (
+    MAX_NOTE,
     MAX_PAGE_BYTES,
-    PAGE,
+    BadCheckpoint,
     BadPage,
     Checkpoint,
-    frontier_after,
+    Divergence,
+    LogForked,
+    LogId,
+    LogRolledBack,
+    log_of,
     pages,
     read_page,
-    write_page,
+)
+from node.directory.serving import (
+    EVIDENCE_PATH,
+    LOG_PATH,
+    MAX_EVIDENCE_BYTES,
+    MAX_SIGNED_BYTES,
+    TILE_BYTES,
+    BadEvidence,
+    Server,
+    check_report,
+    gunzip,
+    read_report,
+    read_signed,
+    tile_path,
+    write_signed,
 )
 from node.errors import ImiError, PeerError, Unavailable
 from node.federation.listener import PEER
 from node.federation.peers import LogKey, Peer, UnknownPeer
-from node.ids import NodeId
-from node.merkle import Frontier
+from node.ids import NodeId, state_of
+from node.merkle import TILE, TILE_HEIGHT
 
-LOG_PATH: Final = "/imi/v1/log/"
 GOSSIP_PATH: Final = "/imi/v1/gossip"
 MAX_GOSSIP_BYTES: Final = 256 * 1024
 GREETINGS_AT_ONCE: Final = 8
+DRAWN: Final = 2  # peers greeted by lot each minute, passed news to, and asked at the start
+MAX_WANTED: Final = 8  # hosts greeted besides, because their logs are behind here
+ASK_SECONDS: Final = 10.0  # for one peer to answer at the start
+ASK_ALL_SECONDS: Final = 60.0  # for all of them
+MAX_TILES: Final = 64  # fetched to look at one suspected fork
 
 log = structlog.get_logger()
 T = TypeVar("T")
@@ -50,6 +80,12 @@ class BadGossip(PeerError):
     """A peer's greeting is malformed."""
 
     code = "peer.bad-gossip"
+
+
+class EvidenceFull(Unavailable):
+    """So much is kept against this log already that more of it would say nothing new."""
+
+    code = "unavailable.evidence-full"
 
 
 class Wire(Protocol):
@@ -74,10 +110,24 @@ class InThread(Protocol):
     def __call__(self, function: Callable[..., T], /, *args: object, **named: object) -> Awaitable[T]: ...
 
 
-class _Gossip(BaseModel):
+class Trust(Protocol):
+    """What heads carry of the trust list, and what to do when a peer has a newer one."""
+
+    def versions(self) -> Mapping[str, int]: ...
+    async def renew(self, source: NodeId, theirs: Mapping[str, int]) -> None: ...
+
+
+class _Greeting(BaseModel):
     model_config = ConfigDict(extra="ignore")
 
-    heads: dict[str, str]
+    heads: Annotated[dict[str, Annotated[str, StringConstraints(max_length=MAX_NOTE)]], Field(max_length=1000)]
+    trust: Annotated[dict[str, int], Field(max_length=200)] = {}
+
+
+class _TileMissing(Exception):  # tells which one to fetch, inside this module
+    def __init__(self, level: int, number: int) -> None:
+        super().__init__()
+        self.level, self.number = level, number
 
 
 class Sync:
@@ -94,26 +144,48 @@ class Sync:
         *,
         clock: Clock,
         dice: random.Random,
+        publisher: NodeId | None = None,
+        trust: Trust | None = None,
         in_thread: InThread = asyncio.to_thread,
         crash_at: Callable[[str], None] = lambda _line: None,
     ) -> None:
         self._directory, self._peers, self._wire = directory, peers, wire
         self._clock, self._dice, self._in_thread, self._crash_at = clock, dice, in_thread, crash_at
+        self._publisher, self._trust = publisher, trust
+        self._server = Server(directory)
         self._pulling: dict[str, asyncio.Lock] = {}
         self._following: dict[NodeId, asyncio.Task[None]] = {}
-        self._waiting: dict[NodeId, Mapping[str, str]] = {}  # the newest heads of a peer that is being followed
+        self._waiting: dict[NodeId, _Greeting] = {}  # the newest greeting of a peer that is being followed
         self._announced: Mapping[str, str] | None = None
         self._announcing: asyncio.Task[None] | None = None
+        self._passing: asyncio.Task[None] | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         directory.on_publish(self._published)
 
     def routes(self) -> web.RouteTableDef:
         """The routes of the federation door that belong to the directory."""
         table = web.RouteTableDef()
-        table.get(LOG_PATH + "{node}/{collection}/checkpoint")(self._serve_checkpoint)
-        table.get(LOG_PATH + "{node}/{collection}/tile/entries/{tile:[x0-9/]+(?:\\.p/[0-9]+)?}")(self._serve_page)
+        table.get(LOG_PATH + "{path:.+}")(self._serve_log)
+        table.post(LOG_PATH + "{path:.+}/entries")(self._serve_entries)
         table.post(GOSSIP_PATH)(self._serve_gossip)
+        table.post(EVIDENCE_PATH)(self._serve_evidence)
         return table
+
+    # -- greeting --------------------------------------------------------------------------------------------------
+
+    async def round(self) -> None:
+        """What is done every minute: greet two peers by lot and hosts we are behind; at first, everybody."""
+        self._loop = asyncio.get_running_loop()
+        if not self._directory.host.asked:
+            await self.ask_peers()
+        if self._announced is None:
+            await self.greet_all()
+        else:
+            drawn = self._draw(DRAWN)
+            wanted = await self._in_thread(self._hosts_of_what_lags)
+            await self._greet_each(dict.fromkeys((*drawn, *wanted)))
+        await self.hand_in()
+        await self.tell()
 
     async def notice(self) -> None:
         """Greet everybody if a log that lies here has changed since; cheap, called every few seconds."""
@@ -121,16 +193,19 @@ class Sync:
         heads = await self._in_thread(self._directory.own_heads)
         if self._announced is None:
             self._announced = heads  # the node has just begun: the first greeting is under way
-        elif heads != self._announced and (self._announcing is None or self._announcing.done()):
-            self._announced = heads
-            self._announcing = asyncio.create_task(self.greet_all(), name="greet after a change")
+        elif heads != self._announced:
+            self.nudge()
 
     def nudge(self) -> None:
         """Greet everybody at once, or once more after the greeting under way; on the node's loop."""
         if self._announcing is None or self._announcing.done():
-            self._announcing = asyncio.get_running_loop().create_task(self.greet_all(), name="greet after a change")
-        else:
-            self._announcing.add_done_callback(lambda _: self.nudge())
+            self._announcing = asyncio.get_running_loop().create_task(self._announce(), name="greet after a change")
+
+    async def _announce(self) -> None:
+        """Greet everybody until they have seen our logs as they are now."""
+        while await self._in_thread(self._directory.own_heads) != self._announced:
+            await self.greet_all()
+            await self.hand_in()
 
     def _published(self) -> None:
         if self._loop is not None and not self._loop.is_closed():
@@ -140,6 +215,26 @@ class Sync:
         """Exchange heads with every peer; who does not answer is left for the next time."""
         self._loop = asyncio.get_running_loop()
         self._announced = await self._in_thread(self._directory.own_heads)
+        await self._greet_each(self._draw())  # in drawn order: nobody is always the last
+
+    def _draw(self, count: int | None = None, *, but: NodeId | None = None) -> list[NodeId]:
+        peers = [peer.node for peer in self._peers.reachable() if peer.node != but]
+        return self._dice.sample(peers, len(peers) if count is None else min(count, len(peers)))
+
+    def _hosts_of_what_lags(self) -> list[NodeId]:
+        found = []
+        for standing in self._directory.replica.standings():
+            held = self._directory.position(standing.log)
+            if (standing.largest_epoch, standing.largest) <= held:
+                continue
+            try:
+                found.append(self._directory.follower.valid(standing, self._key(standing.log))[1])
+            except UnknownPeer:
+                continue
+        reachable = {peer.node for peer in self._peers.reachable()}
+        return [host for host in dict.fromkeys(found) if host in reachable][:MAX_WANTED]
+
+    async def _greet_each(self, nodes: Iterable[NodeId]) -> None:
         limit = asyncio.Semaphore(GREETINGS_AT_ONCE)
 
         async def one(node: NodeId) -> None:
@@ -150,76 +245,152 @@ class Sync:
                     log.info("greeting failed", peer=node, code=error.code, reason=str(error))
 
         async with asyncio.TaskGroup() as group:
-            peers = self._peers.reachable()
-            for peer in self._dice.sample(peers, len(peers)):  # nobody is always the last
-                group.create_task(one(peer.node), name=f"greet {peer.node}")
+            for node in nodes:
+                group.create_task(one(node), name=f"greet {node}")
 
     async def greet(self, node: NodeId) -> None:
         """Show our heads to a peer, and follow what it shows. Raises Unavailable or PeerError."""
-        _, answer = await self._wire.post(node, GOSSIP_PATH, await self._heads(), "application/json")
+        greeting = await self._ask(node)
         self._crash_at("greeted")
-        await self._follow(_read_gossip(answer), source=node)
+        await self._follow(greeting, source=node)
+
+    async def _ask(self, node: NodeId) -> _Greeting:
+        _, answer = await self._wire.post(node, GOSSIP_PATH, await self._heads(), "application/json")
+        return _read_greeting(answer)
 
     async def _heads(self) -> bytes:
-        return json.dumps({"heads": await self._in_thread(self._directory.heads)}).encode()
+        heads = await self._in_thread(self._shown)
+        versions = dict(self._trust.versions()) if self._trust else {}
+        return json.dumps({"heads": heads, "trust": versions}, ensure_ascii=False).encode()
 
-    async def _follow(self, heads: Mapping[str, str], *, source: NodeId) -> None:
-        for name, note in heads.items():
-            node = node_of_log(name)
-            if node is None:
-                continue
+    def _shown(self) -> dict[str, str]:
+        """Our heads; those of our own logs only once we know that they are not a backup's."""
+        heads = self._directory.heads()
+        return heads if self._directory.host.asked else {k: v for k, v in heads.items() if not self._is_ours(k)}
+
+    def _is_ours(self, name: str) -> bool:
+        found = LogId.parse(name)
+        try:
+            return found is not None and self._key(found).host == self._peers.us
+        except UnknownPeer:
+            return False
+
+    async def ask_peers(self) -> None:
+        """Ask two peers how far our own logs were, and take back what is missing here; only then are they signed.
+
+        Without any other node there is nobody to ask. Where nobody answers, it is tried again the next time.
+        """
+        answered, peers = 0, self._draw()
+        try:
+            async with asyncio.timeout(ASK_ALL_SECONDS):
+                for node in peers:
+                    answered += await self._ask_for_ours(node)
+                    if answered == DRAWN:
+                        break
+        except TimeoutError:
+            log.warning("peers take long to say how far our logs were", answered=answered)
+        if answered or not peers:
+            self._directory.host.asked = True
+            log.info("our own logs are as far as our peers know", asked=answered)
+        else:
+            log.error("no peer says how far our own logs were: they are neither shown nor signed", peers=len(peers))
+
+    async def _ask_for_ours(self, node: NodeId) -> bool:
+        try:
+            async with asyncio.timeout(ASK_SECONDS):
+                greeting = await self._ask(node)
+        except (ImiError, TimeoutError) as error:
+            log.info("peer not asked for our logs", peer=node, reason=f"{type(error).__name__}: {error}")
+            return False
+        ours = {name: note for name, note in greeting.heads.items() if self._is_ours(name)}
+        await self._follow(_Greeting(heads=ours), source=node)
+        return True
+
+    # -- following -------------------------------------------------------------------------------------------------
+
+    async def _follow(self, greeting: _Greeting, *, source: NodeId) -> None:
+        await self._look_at_trust(greeting.trust, source)
+        behind: list[LogId] = []
+        heard = False
+        for shown in _in_order(greeting.heads):
             try:
-                await self._follow_one(node, note, source)
+                heard |= await self._follow_one(shown, greeting.heads[str(shown)], source)
             except UnknownPeer:
                 continue  # its State is not, or not yet, in our trust list
+            except HostBehind:
+                behind.append(shown)
             except Unavailable as error:  # the other logs go on
-                log.info("directory log put off", log=name, source=source, code=error.code, reason=str(error))
+                log.info("directory log put off", log=str(shown), source=source, code=error.code, reason=str(error))
             except PeerError as error:
-                log.error("directory log refused", log=name, source=source, code=error.code, reason=str(error))  # noqa: TRY400  # no bug of ours
+                log.error(  # noqa: TRY400  # no bug of ours
+                    "directory log refused", log=str(shown), source=source, code=error.code, reason=str(error)
+                )
+        if behind:
+            await self._ask_again(behind, source)
+        if heard:
+            self._pass_on(source)
 
-    async def _follow_one(self, node: NodeId, note: str, source: NodeId) -> None:
-        key = self._key(node)
+    async def _ask_again(self, behind: Sequence[LogId], source: NodeId) -> None:
+        """A host showed less than before: is that so, or was it an answer that something overtook on its way?"""
+        knew = {each.name: await self._in_thread(self._directory.position, each) for each in behind}
+        greeting = await self._ask(source)
+        for shown in _in_order(greeting.heads):
+            if shown.name not in knew or any(
+                other > shown and other.name == shown.name for other in _in_order(greeting.heads)
+            ):
+                continue
+            try:
+                await self._follow_one(shown, greeting.heads[str(shown)], source, knew=knew[shown.name])
+            except ImiError as error:
+                log.error("directory log refused", log=str(shown), source=source, code=error.code, reason=str(error))  # noqa: TRY400  # no bug of ours
+
+    async def _follow_one(self, shown: LogId, note: str, source: NodeId, *, knew: tuple[int, int] = NOT_ASKED) -> bool:
+        """Judge a head and pull what it promises; whether it was news, and not from the log's host."""
+        key = self._key(shown)
         promised = await self._in_thread(
-            self._directory.see,
-            node,
-            note,
-            key.public_key,
-            source=source,
-            is_host=source == key.host,
-            at=self._clock.now(),
+            self._directory.see, shown, note, key, source=source, at=self._clock.now(), knew=knew
         )
         self._crash_at("judged")
-        if promised is not None:
-            # more of a log than we, who serve it, hold: we signed it and lost it, and take it back from who has it
-            sources = (source,) if key.host == self._peers.us else tuple(dict.fromkeys((source, key.host)))
-            async with self._pulling.setdefault(log_name(node), asyncio.Lock()):
-                await self._pull(node, promised, host=key.host, sources=sources)
+        if promised is None:
+            return False
+        host = await self._in_thread(self._host, shown, key)
+        # more of a log than we, who serve it, hold: we signed it and lost it, and take it back from who has it
+        sources = (source,) if host == self._peers.us else tuple(dict.fromkeys((source, host)))
+        async with self._pulling.setdefault(str(shown), asyncio.Lock()):
+            await self._pull(shown, promised, host=host, sources=sources)
+        return source != host
 
-    def _key(self, node: NodeId) -> LogKey:
+    def _host(self, shown: LogId, key: LogKey) -> NodeId:
+        """Who serves this epoch of a log."""
+        standing = self._directory.replica.standing(shown.name)
+        epoch, host = self._directory.follower.valid(standing, key)
+        return host if shown.epoch == epoch else (standing.host or key.host)
+
+    def _key(self, shown: LogId) -> LogKey:
         try:
-            return self._peers.get(node).logs["authorities"]
+            return self._peers.get(shown.node).logs[shown.collection]
         except KeyError:
-            raise UnknownPeer(f"{node} has no directory log", node=node) from None
+            raise UnknownPeer(f"{shown.node} has no log of {shown.collection}", node=shown.node) from None
 
-    async def _pull(self, node: NodeId, checkpoint: Checkpoint, *, host: NodeId, sources: Sequence[NodeId]) -> None:
+    async def _pull(self, shown: LogId, checkpoint: Checkpoint, *, host: NodeId, sources: Sequence[NodeId]) -> None:
         """Fetch what is missing from the first source that gives entries leading to the signed root."""
-        replica = self._directory.replica
         failure: ImiError | None = None
         doubtful: list[NodeId] = []
         for source in sources:
-            held = await self._in_thread(replica.staged, checkpoint.log)
+            held = await self._in_thread(self._directory.replica.staged, checkpoint.log)
             if held.size > checkpoint.size:
                 return  # another pull was faster
             try:
                 for page, width, skip in pages(held.size, checkpoint.size):
-                    data = await self._wire.get(source, _tile_path(node, page, width), limit=MAX_PAGE_BYTES)
+                    path = tile_path(shown, "entries", page, width)
+                    data = await self._wire.get(source, path, limit=MAX_PAGE_BYTES)
                     self._crash_at("page fetched")
                     await self._in_thread(self._stage, checkpoint.log, data, width, skip, is_host=source == host)
                     self._crash_at("page staged")
-                await self._in_thread(self._directory.settle, node, checkpoint)
+                await self._in_thread(self._directory.settle, checkpoint, source=source)
                 self._crash_at("settled")
             except ImiError as error:
-                await self._in_thread(replica.unstage, checkpoint.log)
+                await self._in_thread(self._directory.replica.unstage, checkpoint.log)
                 log.warning(
                     "directory pull failed", log=checkpoint.log, source=source, code=error.code, reason=str(error)
                 )
@@ -229,80 +400,215 @@ class Sync:
             else:
                 return
         for source in doubtful:
-            await self._look_for_fork(node, checkpoint, source)
+            await self._look_for_fork(shown, checkpoint, source)
         if failure is not None:
             raise failure
 
-    async def _look_for_fork(self, node: NodeId, checkpoint: Checkpoint, source: NodeId) -> None:
-        """Read a log from its beginning, keeping nothing: do its owner's entries differ from those we hold?
+    def _stage(self, name: str, data: bytes, width: int, skip: int, *, is_host: bool) -> None:
+        self._directory.replica.stage(name, read_page(gunzip(data), count=width, from_host=is_host)[skip:])
+
+    async def _look_for_fork(self, shown: LogId, checkpoint: Checkpoint, source: NodeId) -> None:
+        """Does what the owner signed begin with what we hold? A few hash tiles tell, and prove it.
 
         Raises:
-            LogForked: they lead to the signed root, and do not begin with ours.
+            LogForked: it does not.
         """
         held = await self._in_thread(self._directory.replica.held, checkpoint.log)
-        if held is None or held.size > checkpoint.size:
+        if held is None or not 0 < held.size < checkpoint.size:
             return
-        whole, begin = Frontier(), Frontier()
         try:
-            for page, width, _ in pages(0, checkpoint.size):
-                data = await self._wire.get(source, _tile_path(node, page, width), limit=MAX_PAGE_BYTES)
-                entries = await self._in_thread(lambda: read_page(_gunzip(data), count=width, from_host=True))  # noqa: B023  # awaited here
-                begin = frontier_after(begin, entries[: held.size - begin.size])
-                whole = frontier_after(whole, entries)
-        except ImiError:
-            return
-        if whole.root == checkpoint.root and begin.root != held.root:
-            await self._in_thread(self._directory.fork_seen, checkpoint, source=source, at=self._clock.now())
+            proof = await self._divergence(shown, held, checkpoint, source)
+        except (ImiError, ValueError):
+            return  # it cannot show that its log is the one that was signed
+        if proof.root != held.root and merkle.is_consistent(
+            held.size, proof.root, checkpoint.size, checkpoint.root, proof.path
+        ):
+            await self._in_thread(
+                self._directory.fork_seen, held, checkpoint, proof, source=source, at=self._clock.now()
+            )
 
-    def _stage(self, name: str, data: bytes, width: int, skip: int, *, is_host: bool) -> None:
-        self._directory.replica.stage(name, read_page(_gunzip(data), count=width, from_host=is_host)[skip:])
+    async def _divergence(self, shown: LogId, held: Checkpoint, checkpoint: Checkpoint, source: NodeId) -> Divergence:
+        """What `source` says the log of `checkpoint` was at our size, and the proof. Raises ValueError, Unavailable."""
+        tiles: dict[tuple[int, int], bytes] = {}
+
+        def subtree(height: int, number: int) -> bytes:
+            level, width = height // TILE_HEIGHT, 1 << height % TILE_HEIGHT
+            tile, first = divmod(number * width, TILE)
+            if (level, tile) not in tiles:
+                raise _TileMissing(level, tile)
+            found = tiles[level, tile][first * merkle.HASH_BYTES : (first + width) * merkle.HASH_BYTES]
+            size = merkle.HASH_BYTES
+            return merkle.root([found[at : at + size] for at in range(0, len(found), size)])
+
+        for _ in range(MAX_TILES):
+            try:
+                root = merkle.range_root(0, held.size, subtree)
+                return Divergence(root, merkle.consistency_proof(held.size, checkpoint.size, subtree))
+            except _TileMissing as missing:
+                level, number = missing.level, missing.number
+            width = min(TILE, (checkpoint.size >> TILE_HEIGHT * level) - number * TILE)
+            path = tile_path(shown, level, number, width)
+            tiles[level, number] = await self._wire.get(source, path, limit=TILE_BYTES)
+        raise ValueError("the proof needs more tiles than a log has")
+
+    def _pass_on(self, source: NodeId) -> None:
+        """Show two more peers at once what did not come from its host: that may be gone."""
+        if self._passing is None or self._passing.done():
+            drawn = self._draw(DRAWN, but=source)
+            self._passing = asyncio.create_task(self._greet_each(drawn), name="pass on news")
+
+    async def _look_at_trust(self, theirs: Mapping[str, int], source: NodeId) -> None:
+        if self._trust is None:
+            return
+        ours = self._trust.versions()
+        if any(version > ours.get(role, 0) for role, version in theirs.items()):
+            await self._trust.renew(source, theirs)
+
+    # -- handing in, and telling -----------------------------------------------------------------------------------
+
+    async def hand_in(self) -> None:
+        """Give the hosts of our own logs what we signed and they lack."""
+        for signed, host in await self._in_thread(self._to_hand_in):
+            try:
+                await self._wire.post(
+                    host, f"{LOG_PATH}{signed.log}/entries",
+                    await self._in_thread(write_signed, signed), "application/gzip",
+                )  # fmt: skip
+                await self.greet(host)
+            except ImiError as error:
+                log.warning("log not handed in", log=str(signed.log), host=host, code=error.code, reason=str(error))
+
+    def _to_hand_in(self) -> list[tuple[Signed, NodeId]]:
+        found = []
+        for mine in sorted(filter(None, map(LogId.parse, self._directory.own.logs()))):
+            held = self._directory.own.held(str(mine))
+            try:
+                key = self._key(mine)
+            except UnknownPeer:
+                continue
+            if key.host == self._peers.us or state_of(mine.node) != state_of(self._peers.us) or held is None:
+                continue
+            there = self._directory.replica.held(str(mine))
+            first = there.size if there else 0
+            if mine.epoch == key.epoch and held.size > first:
+                entries = self._directory.own.entries(str(mine), first, held.size)
+                found.append((Signed(log=mine, first=first, entries=entries, note=held.note), key.host))
+        return found
+
+    async def tell(self) -> None:
+        """Tell the publisher of the trust list what logs contradict themselves; until it has taken it."""
+        for found in await self._in_thread(self._directory.own.evidence, untold=True):
+            if found.kind not in {LogRolledBack.code, LogForked.code}:
+                continue
+            try:
+                if self._publisher not in {None, self._peers.us}:
+                    await self._tell_one(self._publisher, found)
+            except ImiError as error:
+                log.warning("evidence not taken", log=found.log, code=error.code, reason=str(error))
+            else:
+                await self._in_thread(self._directory.own.told, found.id, at=self._clock.now())
+
+    async def _tell_one(self, publisher: NodeId | None, found: Evidence) -> None:
+        assert publisher is not None, "asked before"
+        proof = found.proof.to_json() if found.proof else None
+        report = {"kind": found.kind, "held": found.held, "seen": found.seen, "proof": proof}
+        await self._wire.post(publisher, EVIDENCE_PATH, json.dumps(report).encode(), "application/json")
+
+    # -- serving ---------------------------------------------------------------------------------------------------
 
     async def checkpoint(self, name: str) -> bytes | None:
         """The newest checkpoint of a log held here; None if there is no such log."""
-        held = await self._in_thread(self._directory.replica.held, name)
-        return held.note.encode() if held else None
+        return await self._in_thread(self._server.checkpoint, name)
 
     async def page(self, name: str, number: int, width: int) -> bytes | None:
         """The first `width` entries of a page, gzipped NDJSON; None if there are not so many here."""
-        entries = await self._in_thread(self._directory.replica.page, name, number)
-        if not 0 < width <= len(entries):
-            return None
-        return await self._in_thread(lambda: gzip.compress(write_page(entries[:width]), 1, mtime=0))
+        return await self._in_thread(self._server.page, name, number, width)
+
+    async def find(self, path: str) -> bytes | None:
+        """What lies at a path below `LOG_PATH`: a checkpoint, a page, a tile; None if nothing does."""
+        found = await self._in_thread(self._server.find, path)
+        return found.body if found else None
 
     async def answer_greeting(self, data: bytes, *, source: NodeId) -> bytes:
         """Our heads, for a peer that shows its own; they are followed once the answer is out. Raises BadGossip."""
-        heads = _read_gossip(data)
-        asyncio.get_running_loop().call_soon(self._follow_later, heads, source)
+        greeting = _read_greeting(data)
+        asyncio.get_running_loop().call_soon(self._follow_later, greeting, source)
         return await self._heads()
 
-    async def _serve_checkpoint(self, request: web.Request) -> web.Response:
-        note = await self.checkpoint(_log_of(request))
-        if note is None:
-            raise web.HTTPNotFound(text="no such log here")
-        return web.Response(body=note, content_type="text/plain", charset="utf-8")
+    async def take_entries(self, data: bytes, *, source: NodeId) -> Checkpoint:
+        """Publish what a State's own node signed, for a log that lies here. Raises as `Host.accept`."""
+        signed = await self._in_thread(read_signed, data)
+        if state_of(signed.log.node) != state_of(source):
+            raise NotOurLog(f"{source} cannot hand in entries of {signed.log}", log=str(signed.log))
+        return await self._in_thread(self._directory.accept, signed, self._key(signed.log))
 
-    async def _serve_page(self, request: web.Request) -> web.Response:
-        tile = read_tile(request.match_info["tile"])
-        data = await self.page(_log_of(request), *tile) if tile else None
-        if data is None:
-            raise web.HTTPNotFound(text="no such page here")
-        return web.Response(body=data, content_type="application/gzip")
+    async def take_evidence(self, data: bytes, *, source: NodeId) -> None:
+        """Keep what a peer reports of a log, if its notes show it. Raises BadEvidence, EvidenceFull."""
+        report = await self._in_thread(read_report, data)
+        found = await self._in_thread(check_report, report, self._keys_for(report.held, report.seen))
+        kept = await self._in_thread(
+            self._directory.own.keep_evidence, at=self._clock.now(), log=str(found), kind=report.kind, source=source,
+            held=report.held, seen=report.seen, more={"proof": report.proof} if report.proof else {},
+        )  # fmt: skip
+        if kept == "full":
+            raise EvidenceFull("there is more than enough against this log already", log=str(found))
+        if kept == "new":
+            log.error(
+                "a peer reports that a directory log contradicts itself",
+                log=str(found),
+                code=report.kind,
+                source=source,
+            )
+
+    def _keys_for(self, *notes: str) -> dict[str, LogKey]:
+        found = {}
+        for shown in filter(None, map(log_of, notes)):
+            try:
+                found[shown.name] = self._key(shown)
+            except UnknownPeer:
+                continue
+        return found
+
+    async def _serve_log(self, request: web.Request) -> web.Response:
+        found = await self._in_thread(self._server.find, request.match_info["path"])
+        if found is None:
+            raise web.HTTPNotFound(text="nothing of a log lies there")
+        charset = "utf-8" if found.content_type == "text/plain" else None
+        return web.Response(body=found.body, content_type=found.content_type, charset=charset)
 
     async def _serve_gossip(self, request: web.Request) -> web.Response:
-        if (request.content_length or MAX_GOSSIP_BYTES + 1) > MAX_GOSSIP_BYTES:
-            raise web.HTTPRequestEntityTooLarge(max_size=MAX_GOSSIP_BYTES, actual_size=request.content_length or 0)
+        data = await _body(request, MAX_GOSSIP_BYTES)
         try:
-            answer = await self.answer_greeting(await request.read(), source=request[PEER].node)
+            answer = await self.answer_greeting(data, source=request[PEER].node)
         except BadGossip as error:
             raise web.HTTPBadRequest(text=str(error)) from error
         return web.Response(body=answer, content_type="application/json")
 
-    def _follow_later(self, heads: Mapping[str, str], source: NodeId) -> None:
+    async def _serve_entries(self, request: web.Request) -> web.Response:
+        data = await _body(request, MAX_SIGNED_BYTES)
+        try:
+            taken = await self.take_entries(data, source=request[PEER].node)
+        except (LogGap, LogClosed, NotPublishable, NotOurLog, BadCheckpoint, BadPage, LogForked, UnknownPeer) as error:
+            log.warning("entries not taken", source=request[PEER].node, code=error.code, reason=str(error))
+            raise web.HTTPConflict(text=f"{error.code}: {error}") from error
+        return web.Response(text=taken.note)
+
+    async def _serve_evidence(self, request: web.Request) -> web.Response:
+        data = await _body(request, MAX_EVIDENCE_BYTES)
+        try:
+            await self.take_evidence(data, source=request[PEER].node)
+        except BadEvidence as error:
+            raise web.HTTPBadRequest(text=str(error)) from error
+        except EvidenceFull as error:
+            raise web.HTTPTooManyRequests(text=str(error)) from error
+        return web.Response(text="kept")
+
+    def _follow_later(self, greeting: _Greeting, source: NodeId) -> None:
         """Follow after the answer is out; one task for each peer, and one greeting waiting for it, the newest."""
         if source in self._following:
-            self._waiting[source] = heads
+            self._waiting[source] = greeting
             return
-        task = asyncio.create_task(self._follow(heads, source=source), name=f"follow {source}")
+        task = asyncio.create_task(self._follow(greeting, source=source), name=f"follow {source}")
         self._following[source] = task
         task.add_done_callback(lambda _: self._followed(task, source))
 
@@ -317,45 +623,22 @@ class Sync:
             self._follow_later(waiting, source)
 
 
-def _read_gossip(data: bytes) -> Mapping[str, str]:
+def _read_greeting(data: bytes) -> _Greeting:
     if len(data) > MAX_GOSSIP_BYTES:
         raise BadGossip("a greeting is too large")
     try:
-        return _Gossip.model_validate_json(data).heads
+        return _Greeting.model_validate_json(data)
     except ValidationError as error:
         raise BadGossip("a greeting is malformed") from error
 
 
-def _log_of(request: web.Request) -> str:
-    return f"{request.match_info['node']}/{request.match_info['collection']}"
+def _in_order(heads: Iterable[str]) -> list[LogId]:
+    """The logs of a greeting, each log's epochs one after the other; what is no log's name is left out."""
+    return sorted(filter(None, map(LogId.parse, heads)))
 
 
-def _tile_path(node: NodeId, page: int, width: int) -> str:
-    """C2SP tlog-tiles: groups of three digits, all but the last marked x; `.p/W` for a page that is not full."""
-    digits = f"{page:03}"
-    digits = digits.zfill(-(-len(digits) // 3) * 3)
-    groups = [digits[i : i + 3] for i in range(0, len(digits), 3)]
-    tile = "/".join([*(f"x{group}" for group in groups[:-1]), groups[-1]])
-    partial = "" if width == PAGE else f".p/{width}"
-    return f"{LOG_PATH}{log_name(node)}/tile/entries/{tile}{partial}"
-
-
-def read_tile(tile: str) -> tuple[int, int] | None:
-    """Page number and width, from the end of a path (`x001/234.p/5`); None if no log can be so long."""
-    path, _, width = tile.partition(".p/")
-    digits = path.replace("x", "").replace("/", "")
-    if len(digits) > 9:
-        return None
-    return int(digits or "0"), int(width) if width else PAGE
-
-
-def _gunzip(data: bytes) -> bytes:
-    """Decompress at most a page. Raises BadPage."""
-    unpacker = zlib.decompressobj(16 + zlib.MAX_WBITS)
-    try:
-        found = unpacker.decompress(data, MAX_PAGE_BYTES + 1)
-    except zlib.error as error:
-        raise BadPage("a page is not compressed as it should be") from error
-    if len(found) > MAX_PAGE_BYTES or not unpacker.eof or unpacker.unused_data:
-        raise BadPage("a page is too large or damaged")
-    return found
+async def _body(request: web.Request, limit: int) -> bytes:
+    """The whole body, if it is announced and no longer than it may be."""
+    if (request.content_length or limit + 1) > limit:
+        raise web.HTTPRequestEntityTooLarge(max_size=limit, actual_size=request.content_length or 0)
+    return await request.read()

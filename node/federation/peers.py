@@ -51,10 +51,11 @@ class TrustListTooOld(Unavailable):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LogKey:
-    """The key a directory log is signed with, and the one node that may serve it."""
+    """The key a directory log is signed with, the one node that may serve it, and the epoch it is in there at least."""
 
     public_key: Ed25519PublicKey
     host: NodeId
+    epoch: int = 1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -347,4 +347,4 @@ def _peer(entry: NodeEntry, crl_text: str, at: datetime) -> Peer:
 
 def _log_key(found: LogEntry) -> LogKey:
     public = Ed25519PublicKey.from_public_bytes(base64.b64decode(found.public_key))
-    return LogKey(public_key=public, host=NodeId(found.host))
+    return LogKey(public_key=public, host=NodeId(found.host), epoch=found.epoch)

@@ -25,10 +25,14 @@ class _Model(BaseModel):
 
 
 class LogEntry(_Model):
-    """One directory log: its Ed25519 key (raw, Base64) and the one node that may serve it."""
+    """One directory log: its Ed25519 key (raw, Base64), the one node that may serve it, and the epoch it is in there.
+
+    An epoch begins when a log is handed over to another host, or compacted; the numbers only grow.
+    """
 
     public_key: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9+/]{43}=$")]
     host: Node
+    epoch: Annotated[int, Field(ge=1, le=999)] = 1
 
 
 class NodeEntry(_Model):

@@ -18,6 +18,7 @@ from node.directory.replication import (
     BadPage,
     Entry,
     LogForked,
+    LogId,
     LogRolledBack,
     pages,
     read_checkpoint,
@@ -25,6 +26,7 @@ from node.directory.replication import (
     write_page,
 )
 from node.directory.store import CannotOpenDirectory
+from node.federation.peers import LogKey
 from node.ids import AuthorityId, NodeId, State
 from node.settings import shipped
 from pki.keys import generate
@@ -62,16 +64,21 @@ def replica(tmp_path):
     directory.close()
 
 
+def see(directory: Directory, note: str, signer: FileSigner, *, source: str = "EE"):
+    key = LogKey(public_key=signer.public_key, host=EE)
+    return directory.see(LogId(EE), note, key, source=source, at=NOW)
+
+
 def follow(owner: Directory, replica: Directory, signer: FileSigner, *, tamper=lambda data: data) -> None:
     """What sync does, without a network."""
     note = owner.heads()[log_name(EE)]
-    promised = replica.see(EE, note, signer.public_key, source="EE", is_host=True, at=NOW)
+    promised = see(replica, note, signer)
     assert promised
     held = replica.replica.staged(promised.log).size
     for page, width, skip in pages(held, promised.size):
         data = tamper(write_page(owner.replica.page(promised.log, page)[:width]))
         replica.replica.stage(promised.log, read_page(data, count=width)[skip:])
-    replica.settle(EE, promised)
+    replica.settle(promised)
 
 
 def test_a_new_name_is_found_everywhere_without_accents(owner, replica, signer):
@@ -169,10 +176,10 @@ def test_a_smaller_log_from_its_host_is_a_rollback_and_kept_as_evidence(owner, r
     old = owner.heads()[log_name(EE)]
     owner.publish(EE, [body("Uus nimi")], signer)
     follow(owner, replica, signer)
-    assert replica.see(EE, old, signer.public_key, source="FR", is_host=False, at=NOW) is None  # a peer may lag behind
+    assert see(replica, old, signer, source="FR") is None  # a peer may lag behind
     with pytest.raises(LogRolledBack):
-        replica.see(EE, old, signer.public_key, source="EE", is_host=True, at=NOW)
-    assert [row[2] for row in replica.replica.evidence()] == ["peer.log-rolled-back"]
+        see(replica, old, signer)
+    assert [each.kind for each in replica.evidence()] == ["peer.log-rolled-back"]
 
 
 def test_two_logs_of_one_size_are_a_fork(tmp_path, owner, replica, signer):
@@ -182,8 +189,10 @@ def test_two_logs_of_one_size_are_a_fork(tmp_path, owner, replica, signer):
     liar = Directory(tmp_path / "liar")
     liar.publish(EE, [body("Teine tõde")], signer)
     with pytest.raises(LogForked):
-        replica.see(EE, liar.heads()[log_name(EE)], signer.public_key, source="EE", is_host=True, at=NOW)
+        see(replica, liar.heads()[log_name(EE)], signer)
     liar.publish(EE, [body("Kolmas", "3")], signer)
+    assert see(replica, liar.heads()[log_name(EE)], signer) is None  # frozen: nothing more of it is asked for
+    assert replica.release(LogId(EE), because="the liar was found")
     with pytest.raises(BadPage):  # longer, but it does not continue what we hold
         follow(liar, replica, signer)
     assert replica.get(AuthorityId("EE:1")).name == "Haridus- ja Noorteamet"
@@ -308,24 +317,24 @@ def test_a_contradiction_is_kept_once(tmp_path, owner, replica, signer):
     follow(owner, replica, signer)
     for _ in range(3):
         with pytest.raises(LogRolledBack):
-            replica.see(EE, old, signer.public_key, source="EE", is_host=True, at=NOW)
-    assert len(replica.replica.evidence()) == 1
+            see(replica, old, signer)
+    assert len(replica.evidence()) == 1
 
 
 def test_a_copy_of_another_format_is_made_again_and_evidence_stays(tmp_path, owner, signer):
-    owner.publish(EE, [body()], signer)
-    old = owner.heads()[log_name(EE)]
     owner.publish(EE, [body("Uus nimi")], signer)
-    with pytest.raises(LogRolledBack):
-        owner.see(EE, old, signer.public_key, source="EE", is_host=True, at=NOW)
-    owner.replica.connection().execute("PRAGMA user_version=1")
+    owner.replica.connection().executescript(
+        "CREATE TABLE evidence (id INTEGER PRIMARY KEY, at TEXT, log TEXT, kind TEXT, source TEXT, held TEXT, seen TEXT);"
+        "INSERT INTO evidence VALUES (1, '2026-01-01', 'EE/authorities', 'peer.log-rolled-back', 'EE', 'a', 'b');"
+        "PRAGMA user_version=3"
+    )
     owner.close()
     again = Directory(tmp_path / "owner")
     assert again.count() == 0
     again.catch_up()
     assert again.get(AuthorityId("EE:1")).name == "Uus nimi"
-    assert len(again.replica.evidence()) == 1
-    assert (tmp_path / "owner" / "directory.db.format-1").is_file()
+    assert [each.kind for each in again.evidence()] == ["peer.log-rolled-back"]
+    assert (tmp_path / "owner" / "directory.db.format-3").is_file()
     again.close()
 
 

@@ -89,7 +89,7 @@ def _follow_forged(owner: Directory, victim: Directory) -> bool:
         forged = data.replace(b"Haridus", b"Valedus") if page == 0 else data
         victim.replica.stage(held.log, read_page(forged, count=width))
     try:
-        victim.settle(NodeId("EE"), held)
+        victim.settle(held)
     except BadPage:
         return victim.count() == 0
     return False
