@@ -11,6 +11,7 @@ from node.ids import NodeId
 from node.local_store.database import Database
 from node.local_store.vault import Vault
 from pki.node_keys import create_keys, write_request
+from pki.trustlist.models import COLLECTIONS
 
 SETTINGS = """# Settings of node {node}; config/node.example.toml in the package shows all there are.
 node = "{node}"
@@ -40,7 +41,7 @@ def make_node(
     create_keys(keys, passphrase)
     request = write_request(
         keys, node, hosts or [address.hostname or "localhost"], passphrase,
-        name={"en": name or node}, federation=url, suites=[as4.COMMON.name], collections=["authorities"],
+        name={"en": name or node}, federation=url, suites=[as4.COMMON.name], collections=COLLECTIONS,
     )  # fmt: skip
     (folder / "request.json").write_text(request.model_dump_json(indent=1) + "\n", encoding="utf-8")
     make_stores(folder, root, passphrase)

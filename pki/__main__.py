@@ -19,13 +19,15 @@ from pki.node_keys import (
     BadRequest,
     create_keys,
     create_more_keys,
+    create_own_log_key,
     install,
+    load_log_public,
     read_certificates,
     read_request,
     write_request,
 )
 from pki.state import StateOffice
-from pki.trustlist.models import NodeEntry, read_crl
+from pki.trustlist.models import COLLECTIONS, NodeEntry, read_crl
 from pki.trustlist.publisher import Publisher, read_state_key
 from pki.trustlist.submission import Submission
 from pki.verification import verify_chain
@@ -133,6 +135,48 @@ def state_show(folder: Folder, passphrase_file: Passphrase = None) -> None:
     print(f"revoked: {', '.join(f'{each.serial_number:x}' for each in crl) or 'none'}; list ends {crl.next_update_utc}")
 
 
+@state.command("host")
+def state_host(
+    folder: Folder,
+    out: Path,
+    *,
+    host: Annotated[str, typer.Option(help="Node that serves this State's logs.")] = "EU",
+    passphrase_file: Passphrase = None,
+) -> None:
+    """Have the logs of a State without a node served by another; its key stays here. Example: `state host states/LU LU.submission`.
+
+    `log.key` in the folder signs them: `imi-node directory sign` with it, and the host takes the file that makes.
+    """
+    secret = _passphrase(passphrase_file)
+    office = StateOffice.open(folder, secret)
+    office.host(dict.fromkeys(COLLECTIONS, create_own_log_key(folder, secret)), host)
+    _sign(office, out)
+
+
+@state.command("logs")
+def state_logs(
+    folder: Folder,
+    code: str,
+    out: Path,
+    *,
+    host: Annotated[str, typer.Option(help="Node that serves the logs from now on; default: as before.")] = "",
+    epoch: Annotated[int, typer.Option(help="Epoch they are in; default: the next one.")] = 0,
+    key: Annotated[Path | None, typer.Option(help="log.pub: the key that signs them from now on.")] = None,
+    collection: Annotated[list[str] | None, typer.Option(help="Only this log; may be repeated.")] = None,
+    passphrase_file: Passphrase = None,
+) -> None:
+    """Hand a node's directory logs over to another host, or publish their new epoch.
+
+    Example: `state logs states/LU LU LU.submission --host EU`.
+    """
+    office = StateOffice.open(folder, _passphrase(passphrase_file))
+    public = load_log_public(key) if key else None
+    entry = office.move_logs(code, host=host or None, epoch=epoch or None, key=public, collections=collection or None)
+    _sign(office, out)
+    for name, each in sorted(entry.logs.items()):
+        print(f"{code}/{name}: at {each.host}, epoch {each.epoch}")
+
+
 @node.command("request")
 def node_request(
     keys: Folder,
@@ -160,9 +204,7 @@ def node_request(
         create_keys(keys, secret)
     for family in also or ():
         _more_keys(keys, family, secret)
-    asked = write_request(
-        keys, code, host, secret, federation=url, suites=tuple(suite or ()), collections=("authorities",)
-    )
+    asked = write_request(keys, code, host, secret, federation=url, suites=tuple(suite or ()), collections=COLLECTIONS)
     write_whole(out, asked.model_dump_json(indent=1).encode())
     print(f"{out}: request of {code}; its State answers it. The keys stay in {keys}.")
 

@@ -23,6 +23,7 @@ from pathlib import Path
 
 from pki.node_keys import create_keys, create_log_key, install, write_request
 from pki.state import StateOffice
+from pki.trustlist.models import COLLECTIONS
 from pki.trustlist.publisher import Publisher
 
 
@@ -35,7 +36,7 @@ class NodePlan:
     hosts: Sequence[str] = ("127.0.0.1", "localhost")
     name: Mapping[str, str] = field(default_factory=dict)
     suites: Sequence[str] = ()
-    collections: Sequence[str] = ("authorities",)
+    collections: Sequence[str] = COLLECTIONS
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +77,8 @@ class Founding:
         for plan in nodes:
             self._admit(plan, offices[plan.node[:2]])
         for state in hosted:
-            offices[state].host({"authorities": create_log_key(self.keys(host), state, self.passphrase)}, host)
+            key = create_log_key(self.keys(host), state, self.passphrase)
+            offices[state].host(dict.fromkeys(COLLECTIONS, key), host)
         for office in offices.values():
             publisher.accept(office.sign(), snapshot=False)
         publisher.snapshot()

@@ -22,6 +22,7 @@ from cryptography.hazmat.primitives.asymmetric.ec import SECP256R1, EllipticCurv
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey, RSAPublicKey
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey, X25519PublicKey
+from cryptography.hazmat.primitives.serialization import load_pem_public_key
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
 
 from pki import profiles
@@ -147,6 +148,22 @@ def create_log_key(folder: Path, node: str, passphrase: bytes | None = None) -> 
     return key.public_key()
 
 
+def create_own_log_key(folder: Path, passphrase: bytes | None = None) -> Ed25519PublicKey:
+    """The key that signs the logs of a State without a node (`log.key`, `log.pub`), made if there is none."""
+    path = folder / "log.key"
+    if path.exists():
+        return cast("Ed25519PrivateKey", load_private(path, "log", passphrase)).public_key()
+    key = cast("Ed25519PrivateKey", generate("log"))
+    save_private(path, key, passphrase)
+    write_whole(folder / "log.pub", public_pem(key.public_key()))
+    return key.public_key()
+
+
+def load_log_signer(path: Path, passphrase: bytes | None = None) -> FileSigner:
+    """The key of a log from its file. Raises BadKeyFile."""
+    return FileSigner(cast("Ed25519PrivateKey", load_private(path, "log", passphrase)))
+
+
 def write_request(
     folder: Path,
     node: str,
@@ -257,8 +274,35 @@ def entry_for(
         suites=tuple(dict.fromkeys((*said.suites, *request.suites))),
         protocols=said.protocols,
         features=said.features,
-        logs=said.logs | {each: LogEntry(public_key=request.log, host=request.node) for each in request.collections},
+        logs=said.logs | {each: _log(said.logs.get(each), request) for each in request.collections},
     )
+
+
+def _log(said: LogEntry | None, request: Request) -> LogEntry:
+    """A log that a node asks for: in the epoch it is in; one that another node hosts stays until it is handed over."""
+    if said is None:
+        return LogEntry(public_key=request.log, host=request.node)
+    return said.model_copy(update={"public_key": request.log}) if said.host == request.node else said
+
+
+def moved_log(said: LogEntry, *, host: str | None, epoch: int | None, key: Ed25519PublicKey | None) -> LogEntry:
+    """A log's entry with another host, epoch (None: the next) or key."""
+    return LogEntry(
+        public_key=_b64(raw_public(key)) if key else said.public_key,
+        host=host or said.host,
+        epoch=epoch or said.epoch + 1,
+    )
+
+
+def load_log_public(path: Path) -> Ed25519PublicKey:
+    """A log's public key from its `.pub` file. Raises BadKeyFile."""
+    try:
+        key = load_pem_public_key(_read(path))
+    except ValueError as error:
+        raise BadKeyFile(f"{path} holds no public key") from error
+    if not isinstance(key, Ed25519PublicKey):
+        raise BadKeyFile(f"{path} holds no key of a log")
+    return key
 
 
 def _retired(said: NodeEntry, signing: Sequence[str]) -> tuple[str, ...]:

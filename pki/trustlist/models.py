@@ -13,6 +13,8 @@ from pki.errors import BadTrustList, Untrusted
 from pki.verification import verify_chain
 
 MAX_ENTRY_BYTES: Final = 256 * 1024
+COLLECTIONS: Final = ("authorities", "registers", "repositories")  # the directory logs of a node
+MAX_EPOCH: Final = 999
 
 Node = Annotated[str, StringConstraints(pattern=r"^[A-Z]{2}(-[A-Z0-9]{1,8})?$")]
 StateCode = Annotated[str, StringConstraints(pattern=r"^[A-Z]{2}$")]
@@ -32,7 +34,7 @@ class LogEntry(_Model):
 
     public_key: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9+/]{43}=$")]
     host: Node
-    epoch: Annotated[int, Field(ge=1, le=999)] = 1
+    epoch: Annotated[int, Field(ge=1, le=MAX_EPOCH)] = 1
 
 
 class NodeEntry(_Model):
