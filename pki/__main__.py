@@ -184,7 +184,8 @@ def node_request(
     out: Path,
     *,
     host: Annotated[list[str], typer.Option(help="Name or address of the node; may be repeated.")],
-    url: Annotated[str, typer.Option(help="Base address of its door for other nodes.")],
+    url: Annotated[str | None, typer.Option(help="Base address of its door for other nodes.")] = None,
+    relay: Annotated[str | None, typer.Option(help="The node of its State that stands before it, instead.")] = None,
     suite: Annotated[
         list[str] | None, typer.Option(help="AS4 suite it reads, preferred first; added to those its entry names.")
     ] = None,
@@ -199,12 +200,20 @@ def node_request(
     Keys that are there already are kept: with `--also rsa` a node gets keys for an older suite besides its own. Its State
     answers with the same certificates for the keys it certified before, and keeps what its entry says.
     """
+    if url is None and relay is None:
+        _fail(
+            "say where other nodes reach it, --url, or which node of its State stands before it, --relay (pki.request)"
+        )
+    if url is not None and relay is not None:
+        _fail("a node is reached at its --url or through its --relay, not both (pki.request)")
     secret = _passphrase(passphrase_file)
     if not (keys / "sign.key").exists():
         create_keys(keys, secret)
     for family in also or ():
         _more_keys(keys, family, secret)
-    asked = write_request(keys, code, host, secret, federation=url, suites=tuple(suite or ()), collections=COLLECTIONS)
+    asked = write_request(
+        keys, code, host, secret, federation=url, relay=relay, suites=tuple(suite or ()), collections=COLLECTIONS
+    )
     write_whole(out, asked.model_dump_json(indent=1).encode())
     print(f"{out}: request of {code}; its State answers it. The keys stay in {keys}.")
 
@@ -358,7 +367,8 @@ def _passphrase(path: Path | None) -> bytes | None:
 def _print_entry(entry: NodeEntry) -> None:
     certificates = [x509.load_pem_x509_certificate(text.encode()) for text in (*entry.signing, *entry.encryption)]
     end = min((each.not_valid_after_utc for each in certificates), default=None)
-    place = entry.federation or f"hosted by {', '.join(sorted({each.host for each in entry.logs.values()}))}"
+    hosts = ", ".join(sorted({each.host for each in entry.logs.values()}))
+    place = f"through {entry.relay}" if entry.relay else entry.federation or f"hosted by {hosts}"
     print(f"{entry.node:10} {place:40} {f'certificates end {end:%Y-%m-%d}' if end else ''}".rstrip())
 
 

@@ -32,7 +32,8 @@ class NodePlan:
     """A node to be: where it listens, and what its entry says."""
 
     node: str
-    federation: str  # base address of its door
+    federation: str | None = None  # base address of its door
+    relay: str | None = None  # the node of its State through which alone it is reached, instead
     hosts: Sequence[str] = ("127.0.0.1", "localhost")
     name: Mapping[str, str] = field(default_factory=dict)
     suites: Sequence[str] = ()
@@ -98,6 +99,6 @@ class Founding:
         create_keys(folder, self.passphrase)
         request = write_request(
             folder, plan.node, plan.hosts, self.passphrase,
-            name=plan.name, federation=plan.federation, suites=plan.suites, collections=plan.collections,
+            name=plan.name, federation=plan.federation, relay=plan.relay, suites=plan.suites, collections=plan.collections,
         )  # fmt: skip
         install(folder, office.admit(request))

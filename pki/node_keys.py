@@ -72,6 +72,7 @@ class Request(BaseModel):
     log: str  # raw Ed25519 public key, Base64
     name: dict[str, Annotated[str, StringConstraints(max_length=200)]] = Field(default_factory=dict)  # language -> name
     federation: Url | None = None  # base address of its door for other nodes
+    relay: Annotated[str, StringConstraints(pattern=r"^[A-Z]{2}(-[A-Z0-9]{1,8})?$")] | None = None  # instead of that
     suites: tuple[str, ...] = ()  # AS4 suites it reads, preferred first; added to those its entry names already
     collections: tuple[str, ...] = ()  # its directory logs; added likewise
     more: dict[MoreKind, str] = Field(default_factory=dict)  # signing requests of keys for other suites, PEM
@@ -172,6 +173,7 @@ def write_request(
     *,
     name: Mapping[str, str] | None = None,
     federation: str | None = None,
+    relay: str | None = None,
     suites: Sequence[str] = (),
     collections: Sequence[str] = (),
 ) -> Request:
@@ -181,6 +183,7 @@ def write_request(
         hosts: names and addresses the TLS certificate is for.
         name: of the node in the trust list, by language.
         federation: base address of its door, without a slash at the end.
+        relay: the node of its State through which alone it is reached, instead of an address.
         suites: AS4 suites it reads, preferred first; added to those its entry names already.
         collections: the directory logs it signs with its log key; added likewise.
     """
@@ -200,6 +203,7 @@ def write_request(
         log=_b64(raw_public(log.public_key())),
         name=dict(name or {}),
         federation=federation,
+        relay=relay,
         suites=tuple(suites),
         collections=tuple(collections),
         more={
@@ -263,7 +267,8 @@ def entry_for(
         node=request.node,
         state=authority.state,
         name=request.name or said.name,
-        federation=request.federation or said.federation,
+        federation=request.federation or (None if request.relay else said.federation),
+        relay=request.relay or (None if request.federation else said.relay),
         state_ca=own_ca,
         signing=signing,
         retired=_retired(said, signing),

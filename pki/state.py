@@ -132,7 +132,11 @@ class StateOffice:
         self.authority.revoke(*(certificate.serial_number for certificate in self.authority.issued(node)))
 
     def sign(self, at: datetime | None = None) -> Submission:
-        """Everything the State says now, signed for the publisher; kept as `submission.json`."""
+        """Everything the State says now, signed for the publisher; kept as `submission.json`.
+
+        Raises:
+            BadTrustList: a relay cannot be used.
+        """
         path = self.authority.folder / "submission.json"
         last = read_role(Submission.from_bytes(path.read_bytes()).metadata).signed.version if path.exists() else 0
         submission = sign_state(

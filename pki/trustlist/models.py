@@ -44,7 +44,8 @@ class NodeEntry(_Model):
     node: Node
     state: StateCode
     name: dict[str, Annotated[str, StringConstraints(max_length=200)]]  # language -> name
-    federation: Url | None = None  # base address of its door for other nodes
+    federation: Url | None = None  # base address of its door for other nodes; none if a relay stands before it
+    relay: Node | None = None  # the node of the same State through which alone it is reached
     state_ca: Pem
     signing: tuple[Pem, ...] = ()  # newest first; messages may be signed with any of them
     retired: tuple[
@@ -59,7 +60,7 @@ class NodeEntry(_Model):
     @property
     def is_hosted(self) -> bool:
         """Whether this State has no node of its own."""
-        return self.federation is None
+        return self.federation is None and self.relay is None
 
 
 class StateIndex(_Model):
@@ -148,6 +149,27 @@ def check_entry(entry: NodeEntry, crl: x509.CertificateRevocationList, *, at: da
     _, encryption = trusted(entry.node, entry.encryption, "encrypt", anchor, crl, at=at)
     if faults := (*signing, *encryption):
         raise BadTrustList("; ".join(faults))
+
+
+def check_relays(entries: Sequence[NodeEntry]) -> None:
+    """That all of a State's entries name relays that can be used.
+
+    Args:
+        entries: everything the State says: a relay is one of its own nodes.
+
+    Raises:
+        BadTrustList: a relay is not listed here or cannot be reached itself, or an entry names both an address and a relay.
+    """
+    doors = {entry.node for entry in entries if entry.federation and not entry.relay}
+    for entry in entries:
+        if entry.relay is None:
+            continue
+        if entry.federation:
+            raise BadTrustList(f"{entry.node} has a relay, so its entry must not say an address")
+        if entry.relay not in doors:
+            raise BadTrustList(
+                f"the relay of {entry.node} is {entry.relay}, which is no node of {entry.state} with an address of its own"
+            )
 
 
 def entry_path(state: str, node: str) -> str:

@@ -23,6 +23,7 @@ from pki.trustlist.models import (
     NodeEntry,
     StateIndex,
     check_entry,
+    check_relays,
     crl_path,
     entry_path,
     index_path,
@@ -86,8 +87,12 @@ def sign_state(
         entries: all of them; a node left out leaves the trust list.
         crl: the revocation list in PEM.
         version: one more than that of the role in the list now.
+
+    Raises:
+        BadTrustList: a relay cannot be used.
     """
     listed = tuple(entries)
+    check_relays(listed)
     index = StateIndex(state=state, nodes=tuple(sorted(entry.node for entry in listed)))
     files = {index_path(state): _json(index), crl_path(state): crl}
     files |= {entry_path(state, entry.node): _json(entry) for entry in listed}
@@ -146,8 +151,10 @@ def _check_content(submission: Submission, at: datetime) -> None:
     expected = {index_path(state), crl_path(state), *(entry_path(state, node) for node in index.nodes)}
     if expected != set(files):
         raise BadTrustList(f"the index of {state} does not name the entries it comes with")
-    for node in index.nodes:
-        check_entry(read_entry(files[entry_path(state, node)], state, node), crl, at=at)
+    entries = [read_entry(files[entry_path(state, node)], state, node) for node in index.nodes]
+    for entry in entries:
+        check_entry(entry, crl, at=at)
+    check_relays(entries)
 
 
 def _json(model: NodeEntry | StateIndex) -> bytes:
