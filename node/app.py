@@ -29,11 +29,12 @@ from node.federation import listener, outbox, outside, receiver
 from node.federation.outbox import Waiting
 from node.federation.peers import Peer, Peers, TrustList
 from node.federation.receiver import Receiver
+from node.federation.relay import Relay
 from node.federation.sender import Sender, SenderParts
 from node.federation.tls import add_anchors, server_context
 from node.federation.transport import PeerAnswered, Transport
 from node.federation.trust import NothingReadYet, NotPublished, TrustReader, from_folder, serve
-from node.ids import new_message_id
+from node.ids import NodeId, new_message_id
 from node.jobs import Job, Ticker
 from node.local_store.bodies import Bodies
 from node.local_store.database import Database
@@ -95,6 +96,7 @@ class Node:
     reader: TrustReader
     sender: Sender
     receiver: Receiver
+    relay: Relay
     sync: Sync
     bodies: Bodies
     addresses: dict[str, str] = field(default_factory=dict)
@@ -133,7 +135,7 @@ class Node:
         """Set the gauges before they are read."""
         node = self.settings.node
         waiting = await self.database.read(outbox.waiting_by_recipient)
-        for peer in (*self.peers.reachable(), *self.peers.outside()):
+        for peer in (*self.peers.others(), *self.peers.outside()):
             WAITING.labels(node, peer.node).set(waiting.get(peer.node, 0))
         AUTHORITIES.labels(node).set(await asyncio.to_thread(self.directory.count))
         TRUST_VALID.labels(node).set(self.peers.trust.valid_until.timestamp())
@@ -183,9 +185,11 @@ async def _build(settings: Settings, clock: Clock, stack: contextlib.AsyncExitSt
     await asyncio.to_thread(directory.catch_up)
     reader = TrustReader(settings.data / "trust", _unset)
     trust = await _first_trust(reader, settings)
-    peers = Peers(settings.node, trust, outside=read_outside(settings, trust))
+    peers = Peers(settings.node, trust, outside=read_outside(settings, trust), addresses=settings.relay)
     transport = Transport(keys, peers)
     stack.push_async_callback(transport.close)
+    relay = Relay(peers, transport)
+    stack.push_async_callback(relay.close)
     reader.fetch = _fetch(settings, transport, peers)
     bodies = Bodies(settings.data / "messages")
     casework = Casework(
@@ -227,6 +231,7 @@ async def _build(settings: Settings, clock: Clock, stack: contextlib.AsyncExitSt
         receiver=Receiver(
             database=database, clock=clock, peers=peers, keys=keys, bodies=bodies, deliver=casework.deliver
         ),
+        relay=relay,
         sync=Sync(directory, peers, transport, clock=clock, dice=random.Random()),  # noqa: S311  # no secret
         bodies=bodies,
     )
@@ -311,9 +316,10 @@ async def _open_doors(node: Node, stack: contextlib.AsyncExitStack) -> None:
         peers=node.peers,
         receiver=node.receiver,
         bodies=node.bodies,
+        relay=node.relay,
         serve_trust=_serve_trust(node),
         routes=node.sync.routes(),
-        on_contact=node.sender.wake,
+        on_contact=partial(_spoke, node),
     )
     await _listen(node, stack, "federation", door, node.settings.federation, ssl_context=context)
     officials = pages.application(node_settings=node.settings, **_door_parts(node))
@@ -330,6 +336,11 @@ def _management(node: Node, officials: web.Application) -> web.Application:
     app = console.application(officials[FRAME], parts)
     app.router.add_routes(management.routes(_health(node)))
     return app
+
+
+def _spoke(node: Node, peer: NodeId) -> None:
+    node.sender.wake(peer)
+    node.relay.spoke(peer)
 
 
 def _door_parts(node: Node) -> dict[str, Any]:

@@ -32,16 +32,29 @@ port = {management}
 
 
 def make_node(
-    folder: Path, node: NodeId, url: str, root: bytes, *, hosts: list[str], name: str, passphrase: bytes | None = None
+    folder: Path,
+    node: NodeId,
+    url: str,
+    root: bytes,
+    *,
+    hosts: list[str],
+    name: str,
+    relay: NodeId | None = None,
+    passphrase: bytes | None = None,
 ) -> Path:
-    """Keys, request, settings, empty databases; the request's file."""
+    """Keys, request, settings, empty databases; the request's file.
+
+    Args:
+        relay: the node through which alone the others reach it; then only that one learns `url`.
+    """
     address = urlsplit(url)
     folder.mkdir(parents=True, exist_ok=True)
     keys = folder / "keys"
     create_keys(keys, passphrase)
     request = write_request(
         keys, node, hosts or [address.hostname or "localhost"], passphrase,
-        name={"en": name or node}, federation=url, suites=[as4.COMMON.name], collections=COLLECTIONS,
+        name={"en": name or node}, federation=None if relay else url, relay=relay, suites=[as4.COMMON.name],
+        collections=COLLECTIONS,
     )  # fmt: skip
     (folder / "request.json").write_text(request.model_dump_json(indent=1) + "\n", encoding="utf-8")
     make_stores(folder, root, passphrase)

@@ -10,7 +10,7 @@ import tomllib
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, ValidationError
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from node.errors import SetupError
@@ -18,6 +18,7 @@ from node.ids import NodeId, parse_node
 
 Port = Annotated[int, Field(ge=0, le=65535)]
 Code = Annotated[NodeId, AfterValidator(parse_node)]
+Address = Annotated[str, StringConstraints(pattern=r"^https://[^/\s?#]{1,300}(/[^\s?#]{0,299}[^/\s?#])?$")]
 
 _HERE = Path(__file__).resolve().parent
 
@@ -84,6 +85,13 @@ class Settings(BaseSettings):
     officials: Officials = Officials()
     management: Management = Management()
     pace: Pace = Pace()
+    relay: dict[Code, Address] = Field(
+        default={},
+        description=(
+            "Node = base address, where that is not the trust list's: on a relay the nodes behind it, behind a relay "
+            "the relay's inner address."
+        ),
+    )
 
     @classmethod
     def settings_customise_sources(

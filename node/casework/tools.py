@@ -80,7 +80,7 @@ class Tools:
         if node is None or node == self.node:
             return False
         try:
-            return self.peers.get(node).url is None
+            return self.peers.get(node).is_hosted
         except ImiError:
             return False  # not listed now: what is sent waits for it
 

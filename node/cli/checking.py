@@ -99,7 +99,7 @@ def _trust(findings: list[Finding], settings: Settings) -> Peers | None:
             )
         )
         return None
-    peers = Peers(settings.node, kept, outside=read_outside(settings, kept))
+    peers = Peers(settings.node, kept, outside=read_outside(settings, kept), addresses=settings.relay)
     listed = settings.node in kept.nodes
     freshness = peers.freshness
     findings.append(
@@ -123,18 +123,23 @@ async def _peers(keys: NodeKeys, database: Database, peers: Peers, bodies: Bodie
         open_file=lambda _session, _reference: b"", undeliverable=lambda _session, _waiting: None,
     )  # fmt: skip
     try:
-        everybody = (*peers.reachable(), *peers.outside())
-        return list(await asyncio.gather(*(_peer(parts, peer.node, peer.url or "") for peer in everybody)))
+        everybody = (*peers.others(), *peers.outside())
+        return list(await asyncio.gather(*(_peer(parts, peer.node) for peer in everybody)))
     finally:
         await transport.close()
 
 
-async def _peer(parts: SenderParts, node: NodeId, url: str) -> Finding:
+async def _peer(parts: SenderParts, node: NodeId) -> Finding:
+    try:
+        where = str(parts.peers.route(node))
+    except ImiError as error:
+        advice = "the trust list or the setting [relay] must say where it is reached"
+        return Finding(what=f"peer {node}", well=False, says=str(error), advice=advice)
     try:
         async with asyncio.timeout(20):
             await ping(parts, node)
     except (ImiError, TimeoutError) as error:
         says = str(error) or "no answer within 20 s"
-        advice = f"is {url} reachable from here (name, port, firewall)? If it is, ask that node's operators"
+        advice = f"is {where} reachable from here (name, port, firewall)? If it is, ask that node's operators"
         return Finding(what=f"peer {node}", well=False, says=says, advice=advice)
-    return Finding(what=f"peer {node}", well=True, says=f"answers the test message with a signed receipt ({url})")
+    return Finding(what=f"peer {node}", well=True, says=f"answers the test message with a signed receipt ({where})")

@@ -77,7 +77,7 @@ def known_peers(settings: Settings) -> Peers:
         raise NothingReadYet(
             "this node has read no trust list yet, so it knows no peers: imi-node peers bootstrap --from FOLDER"
         )
-    return Peers(settings.node, kept, outside=read_outside(settings, kept))
+    return Peers(settings.node, kept, outside=read_outside(settings, kept), addresses=settings.relay)
 
 
 def field(label: str, value: object) -> None:

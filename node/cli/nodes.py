@@ -36,27 +36,43 @@ def init(
         list[str] | None, typer.Option(help="Names and addresses of its TLS certificate (repeatable).")
     ] = None,
     name: Annotated[str, typer.Option(help="The node's name in the trust list (English).")] = "",
+    relay: Annotated[
+        str, typer.Option(help="The node of the same State that stands before it: others reach it through that alone.")
+    ] = "",
 ) -> None:
     """Make a node's folder: settings, keys, empty databases, and a request to its State.
 
-    Prints what comes next. The State answers with `python -m pki state admit`; its own keys never come here.
+    Prints what comes next. The State answers with `python -m pki state admit`; its own keys never come here. With `--relay`
+    the address is for the relay's operators and does not get into the trust list.
 
-    **Example** `imi-node init /srv/imi --node EE --url https://imi.example.ee:8443 --trust-root root.json`
+    **Examples**
+
+    `imi-node init /srv/imi --node EE --url https://imi.example.ee:8443 --trust-root root.json`
+
+    `imi-node init /srv/imi --node DE-SN --relay DE --url https://10.0.0.5:8443 --trust-root root.json`
     """
     from node.making import make_node  # late: keys and databases are needed only here
 
-    code = parse_node(node)
+    code, before = parse_node(node), parse_node(relay) if relay else None
+    if before and (before[:2] != code[:2] or before == code):
+        raise SetupError(f"{before} cannot be the relay of {code}: a relay is another node of the same State")
     if (folder / "node.toml").exists():
         raise AlreadyThere(f"{folder / 'node.toml'} exists: a node lives here already; choose another folder")
     if not trust_root.is_file():
         raise SetupError(f"there is no file {trust_root}: ask the trust list's publisher for root.json")
-    request = make_node(folder, code, url.rstrip("/"), trust_root.read_bytes(), hosts=host or [], name=name)
+    address = url.rstrip("/")
+    request = make_node(folder, code, address, trust_root.read_bytes(), hosts=host or [], name=name, relay=before)
     console.print(f"Node {code} is prepared in {folder}. What comes next:")
     console.print(
         f"  1. Take {request} to your State's office: python -m pki state admit OFFICE request.json certificates.json"
     )
     console.print(f"  2. python -m pki node install {folder / 'keys'} certificates.json")
     console.print("  3. Once the trust list names this node: imi-node peers bootstrap --from FOLDER-OR-MIRROR")
+    if before:
+        console.print(
+            f'     and the operators of {before} have written, under [relay] in its settings: {code} = "{address}"',
+            markup=False,
+        )
     console.print(f"  4. imi-node check --config {folder / 'node.toml'}, then imi-node serve --config …")
 
 

@@ -15,7 +15,7 @@ from cryptography import x509
 from rich.table import Table
 
 from node.cli.common import DEFAULT_CONFIG, Config, console, field, known_peers, look, plain, stores, table
-from node.errors import Refused, SetupError
+from node.errors import ImiError, Refused, SetupError
 from node.ids import NodeId
 from node.settings import Settings, load, shipped
 
@@ -71,7 +71,7 @@ def peers(context: typer.Context, config: Config = DEFAULT_CONFIG) -> None:
         console.print(f"read {kept.read_at:%Y-%m-%d %H:%M} UTC, valid until {kept.valid_until:%Y-%m-%d %H:%M} UTC")
         table(
             "", ("node", "address", "suites", "directory hosted by"),
-            [(p.node, p.url or "(hosted)", ", ".join(p.suites), ", ".join(k.host for k in p.logs.values()))
+            [(p.node, _place(p), ", ".join(p.suites), ", ".join(k.host for k in p.logs.values()))
              for p in sorted(kept.nodes.values(), key=lambda p: p.node)],
             empty="The trust list is empty.",
         )  # fmt: skip
@@ -79,6 +79,10 @@ def peers(context: typer.Context, config: Config = DEFAULT_CONFIG) -> None:
     if rows:
         console.print()
         table("outside the federation", ("peer", "address", "suite", "their party", "services"), rows, empty="")
+
+
+def _place(peer: Peer) -> str:
+    return f"through {peer.relay}" if peer.relay else peer.url or "(hosted)"
 
 
 def _outside_rows(settings: Settings) -> list[tuple[str, ...]]:
@@ -196,11 +200,12 @@ def _check_keys(settings: Settings, keys: NodeKeys, peer: Peer, own: Peer | None
     if has_keys(keys, suite):
         return
     url = (own.url if own else None) or "https://HOST:PORT"
+    reached = f"--relay {own.relay}" if own and own.relay else f"--url {url}"
     hosts = hosts_of(x509.load_pem_x509_certificate(keys.tls_certificate.read_bytes()))
     family = _FAMILY.get(suite.name)
     folder, node = shlex.quote(str(settings.data / "keys")), settings.node
     options = f" --also {family}" if family else ""
-    options += "".join(f" --host {host}" for host in hosts or [urlsplit(url).hostname or "HOST"]) + f" --url {url}"
+    options += "".join(f" --host {host}" for host in hosts or [urlsplit(url).hostname or "HOST"]) + f" {reached}"
     if settings.passphrase_file:
         options += f" --passphrase-file {shlex.quote(str(settings.passphrase_file))}"
     raise NoKeysForSuite(
@@ -252,7 +257,7 @@ def _print_what_they_need(settings: Settings, found: Candidate, known: Peers) ->
     own = known.trust.nodes.get(settings.node)
     console.print("\nWhat the other side needs of us:")
     field("our party", f"{agreed.our_party} ({agreed.our_party_type})")
-    field("our address", own.as4_url if own and own.url else "this node is not in the trust list yet")
+    field("our address", _own_address(own))
     folder = settings.data / "keys"
     for path, purpose in _our_certificates(folder, found.peer):
         field(purpose, path)
@@ -260,6 +265,18 @@ def _print_what_they_need(settings: Settings, found: Candidate, known: Peers) ->
     if own is not None:
         field("who certified us", f"{own.state_ca.subject.rfc4514_string()}, for a peer that wants the whole path")
         field("SHA-256", grouped(fingerprint(own.state_ca)))
+
+
+def _own_address(own: Peer | None) -> str:
+    from node.federation.peers import AS4_PATH
+
+    if own is None:
+        return "this node is not in the trust list yet"
+    if own.relay:
+        return (
+            f"none: this node is reached through {own.relay} alone, which passes on nothing from outside the federation"
+        )
+    return f"{own.url}{AS4_PATH}"
 
 
 def _our_certificates(folder: Path, peer: Peer) -> list[tuple[Path, str]]:
@@ -286,14 +303,15 @@ def show(name: str, config: Config = DEFAULT_CONFIG) -> None:
     from node.federation.outside import certificates_of
 
     with stores(config) as (settings, database):
-        peer = known_peers(settings).get(NodeId(name))
+        known = known_peers(settings)
+        peer = known.get(NodeId(name))
         lanes = look(database, operator.lanes)
         refused = look(database, rejections.newest, peer=name, limit=1)
     if peer.is_outside:
         _print_agreement(peer)
         _print_certificates(certificates_of(peer).distinct().values())
     else:
-        _print_node(peer)
+        _print_node(peer, known)
     console.print("\nLane:")
     lane = next((each for each in lanes if each.node == name), None)
     field("waiting", f"{lane.waiting}, parked {lane.parked}, oldest {lane.oldest:%Y-%m-%d %H:%M} UTC" if lane else "0")
@@ -311,14 +329,23 @@ def _print_agreement(peer: Peer) -> None:
         field(label, value)
 
 
-def _print_node(peer: Peer) -> None:
+def _print_node(peer: Peer, known: Peers) -> None:
     field("node", f"{peer.node}: {', '.join(peer.name.values())}")
-    field("address", peer.as4_url if peer.url else "(hosted)")
+    field("address", _place(peer))
+    if not peer.is_hosted and peer.node != known.us:
+        field("messages are posted", _posted_to(peer.node, known))
     field("suites", ", ".join(peer.suites))
     field("features", ", ".join(peer.features))
     field("directory hosted by", ", ".join(f"{name}: {log.host}" for name, log in peer.logs.items()))
     signing, encryption = (("sign", each) for each in peer.signing), (("encrypt", each) for each in peer.encryption)
     _print_certificates((("its State's authority", peer.state_ca), *signing, *encryption))
+
+
+def _posted_to(node: NodeId, known: Peers) -> str:
+    try:
+        return str(known.route(node))
+    except ImiError as error:
+        return f"nowhere: {error}"
 
 
 def _print_certificates(found: Iterable[tuple[str, x509.Certificate]]) -> None:

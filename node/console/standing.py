@@ -124,7 +124,7 @@ def _of_state(us: NodeId, state: str, nodes: Sequence[PeerStanding]) -> Connecti
 
 
 def _connection(peer: Peer, contact: Contact, lane: LaneLine | None) -> Connection:
-    if peer.url is None:
+    if peer.is_hosted:
         return "hosted"
     if contact.failing_since is not None:
         return "down"

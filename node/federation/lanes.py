@@ -34,7 +34,7 @@ from node.federation.outbox import Waiting
 from node.federation.packing import Built, Unbuildable, pack, read_contents
 from node.federation.peers import Peers
 from node.federation.protocol import USUAL, Again, NeverAgain, Received, delay, judge_answer
-from node.federation.transport import PeerAnswered, Transport
+from node.federation.transport import PeerAnswered, Transport, Unreachable
 from node.ids import NodeId, new_message_id
 from node.local_store.bodies import Bodies
 from node.local_store.database import Database
@@ -93,6 +93,7 @@ class Lane:
         self.node = node
         self.failures = 0
         self.reason = ""
+        self.silent = node  # who did not answer: the node, or the relay before it
         self._parts = parts
         self._busy: dict[str, int] = {}  # order key -> id of its message under way
         self._turn = asyncio.Lock()  # one batch is claimed at a time
@@ -285,12 +286,13 @@ class Lane:
         self._due.set()
 
     def _answered(self) -> None:
-        self.failures, self.reason = 0, ""
+        self.failures, self.reason, self.silent = 0, "", self.node
         self._sign_of_life.clear()
 
     def _failed(self, error: ImiError) -> None:
         self.failures += 1
         self.reason = str(error)
+        self.silent = error.door if isinstance(error, Unreachable) else self.node
         self._failed_at = asyncio.get_running_loop().time()
         log.warning("peer does not answer", peer=self.node, failures=self.failures, code=error.code, reason=str(error))
 

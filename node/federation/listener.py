@@ -12,11 +12,12 @@ from aiohttp import web
 from aiohttp.typedefs import Middleware
 from prometheus_client import Counter
 
-from node.errors import PeerError
-from node.federation.peers import AS4_PATH, Peer, Peers
+from node.errors import ImiError, PeerError
+from node.federation.peers import AS4_PATH, RELAY_PATH, Peer, Peers
 from node.federation.receiver import LIMITS, Body, Receiver
+from node.federation.relay import ANSWERS_AGAIN, Relay
 from node.federation.tls import CheckedContext
-from node.federation.transport import SLOWEST_BYTES_PER_SECOND
+from node.federation.transport import SLOWEST_BYTES_PER_SECOND, Passage
 from node.ids import NodeId
 from node.local_store.bodies import Bodies, Draft
 
@@ -37,6 +38,7 @@ def application(
     peers: Peers,
     receiver: Receiver,
     bodies: Bodies,
+    relay: Relay,
     serve_trust: Callable[[str], bytes | None],
     routes: web.RouteTableDef,
     on_contact: Callable[[NodeId], None],
@@ -47,14 +49,36 @@ def application(
         bodies: where bodies above 64 KiB lie while they are read, and afterwards if they are messages.
         serve_trust: the bytes of a path of the trust list's repository, for mirrors.
         routes: other layers' routes; their handlers find the peer in `request[PEER]`.
-        on_contact: told of each peer that speaks to us: its lane need not wait any longer.
+        on_contact: told of each peer that speaks to us, through a relay too: its lane need not wait any longer.
     """
 
     async def receive(request: web.Request) -> web.Response:
         peer, kind = request[PEER], request.headers.get("Content-Type", "")
         async with _body(request, bodies, receiver.largest(peer)) as body:
             answer = await receiver.receive(peer, kind, body)
+        if answer.sender is not None and answer.sender != peer.node:
+            on_contact(answer.sender)
         return web.Response(body=answer.body, headers={"Content-Type": answer.content_type})
+
+    async def pass_on(request: web.Request) -> web.Response:
+        size, limit = request.content_length, LIMITS.entity
+        if (size or 0) > limit:
+            raise _too_large(size or 0, limit)
+        body = Passage(chunks=request.content.iter_chunked(64 * 1024), size_bytes=size, limit=limit)
+        kind, node = request.headers.get("Content-Type", ""), NodeId(request.match_info["node"])
+        answer = await relay.pass_on(request[PEER], node, kind, body)
+        return web.Response(status=answer.status, body=answer.body, headers={"Content-Type": answer.content_type})
+
+    async def answers_again(request: web.Request) -> web.Response:
+        node = NodeId(request.match_info["node"])
+        try:
+            door = peers.route(node).door
+        except ImiError as error:
+            raise web.HTTPNotFound(text="no such node") from error
+        if door.node != request[PEER].node:
+            raise web.HTTPForbidden(text="not the relay before that node")
+        on_contact(node)
+        return web.Response()
 
     async def trust(request: web.Request) -> web.Response:
         data = await asyncio.to_thread(serve_trust, request.match_info["path"])
@@ -64,6 +88,8 @@ def application(
 
     app = web.Application(middlewares=[_admission(peers, on_contact)], client_max_size=LIMITS.entity)
     app.router.add_post(AS4_PATH, receive)
+    app.router.add_post(f"{RELAY_PATH}{{node}}/as4", pass_on)
+    app.router.add_post(f"{RELAY_PATH}{{node}}/{ANSWERS_AGAIN}", answers_again)
     app.router.add_get(TRUST_PATH + "{path:.+}", trust)
     app.add_routes(routes)
     return app

@@ -25,6 +25,7 @@ from pki.profiles import node_of
 from pki.verification import verify_chain
 
 AS4_PATH: Final = "/imi/v1/as4"
+RELAY_PATH: Final = "/imi/v1/relay/"  # and the node that a message is passed on to
 STALE_FOR: Final = timedelta(days=14)
 _KEEP_VERDICT: Final = timedelta(minutes=10)
 
@@ -41,6 +42,12 @@ class UntrustedPeer(PeerError):
     """A TLS certificate is not one of a listed node: foreign authority, revoked, expired, or no node's name in it."""
 
     code = "peer.untrusted"
+
+
+class Unroutable(Unavailable):
+    """No address leads to a node: its State is hosted, or the relay before it is not listed or has no address for it."""
+
+    code = "unavailable.no-route"
 
 
 class TrustListTooOld(Unavailable):
@@ -60,7 +67,7 @@ class LogKey:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Peer:
-    """A node as the trust list describes it; a hosted State has neither url nor certificates.
+    """A node as the trust list describes it; a hosted State has neither url nor relay nor certificates.
 
     Or an access point outside the federation, as an operator wrote it down: then there are `terms`, `url` is the whole
     address of its AS4 door, and the connection is known by its very certificate.
@@ -77,6 +84,7 @@ class Peer:
     suites: tuple[str, ...]
     features: tuple[str, ...]
     logs: Mapping[str, LogKey]  # collection -> key
+    relay: NodeId | None = None  # the node of its State through which alone it is reached
     retired: tuple[x509.Certificate, ...] = ()  # no longer for messages: old events are verified with them
     terms: as4.Agreement | None = None  # only outside the federation
     tls: tuple[x509.Certificate, ...] = ()  # only outside the federation: what it shows on connections
@@ -87,14 +95,39 @@ class Peer:
         return self.terms is not None
 
     @property
-    def as4_url(self) -> str:
-        """Where its messages are posted."""
-        return self.url or "" if self.is_outside else f"{self.url}{AS4_PATH}"
+    def is_hosted(self) -> bool:
+        """Whether it is a State without a node: it has logs, and nothing can be delivered to it."""
+        return self.url is None and self.relay is None
 
     @property
     def anchors(self) -> tuple[x509.Certificate, ...]:
         """What vouches for its TLS certificate in a handshake."""
         return self.tls or (self.state_ca,)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Route:
+    """How messages reach a node: at its own door, or at that of the relay that stands before it, or before us."""
+
+    node: NodeId
+    door: Peer  # whom the connection is made with
+    url: str  # base address of the door; outside the federation the whole address
+
+    @property
+    def is_direct(self) -> bool:
+        """Whether the node itself answers there."""
+        return self.door.node == self.node
+
+    @property
+    def as4_url(self) -> str:
+        """Where its messages are posted."""
+        if self.door.is_outside:
+            return self.url
+        return f"{self.url}{AS4_PATH}" if self.is_direct else f"{self.url}{RELAY_PATH}{self.node}/as4"
+
+    def __str__(self) -> str:
+        """The address, for operators."""
+        return self.as4_url if self.is_direct else f"through {self.door.node} ({self.as4_url})"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -115,7 +148,10 @@ class TrustList:
 
 
 class Peers:
-    """The current trust list, and the access points outside the federation that we deal with, for all threads."""
+    """The current trust list, and the access points outside the federation that we deal with, for all threads.
+
+    `addresses` are those of nodes that we reach otherwise than the list says: as their relay, or our relay from within.
+    """
 
     def __init__(
         self,
@@ -123,14 +159,16 @@ class Peers:
         trust: TrustList,
         *,
         outside: Sequence[Peer] = (),
+        addresses: Mapping[NodeId, str] | None = None,
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
         self.us = us
+        self._addresses = dict(addresses or {})
         self._now = now
         self._lock = threading.Lock()
         self._listeners: list[Callable[[], None]] = []
         self._trust = trust
-        self._by_fingerprint = _fingerprints(trust)
+        self._by_fingerprint, self._by_party = _fingerprints(trust), _parties(trust)
         self._verdicts: dict[bytes, tuple[datetime, Peer]] = {}
         self._outside, self._shown = _by_name(outside), _by_tls(outside)
         self.derived: dict[object, object] = {}  # what others worked out from the lists in force; ends with them
@@ -150,7 +188,7 @@ class Peers:
         changed = trust.versions != self._trust.versions
         with self._lock:
             self._trust = trust
-            self._by_fingerprint = _fingerprints(trust)
+            self._by_fingerprint, self._by_party = _fingerprints(trust), _parties(trust)
             self._verdicts, self.derived = {}, {}
         for listener in self._listeners if changed else ():
             listener()
@@ -182,9 +220,52 @@ class Peers:
         """The access points outside the federation."""
         return tuple(self._outside.values())
 
+    def others(self) -> tuple[Peer, ...]:
+        """The other nodes: who messages are exchanged with, whether through a relay or not."""
+        return tuple(peer for peer in self.all() if peer.node != self.us and not peer.is_hosted)
+
     def reachable(self) -> tuple[Peer, ...]:
-        """The other nodes that have a door."""
-        return tuple(peer for peer in self.all() if peer.url and peer.node != self.us)
+        """The other nodes whose own door we can knock at."""
+        return tuple(peer for peer in self.others() if self._has_door(peer))
+
+    def route(self, node: NodeId) -> Route:
+        """How messages reach a node or an access point outside.
+
+        Raises:
+            UnknownPeer: it is not listed.
+            Unroutable: no address leads there.
+        """
+        peer = self.get(node)
+        if peer.is_hosted:
+            raise Unroutable(f"{node} has no door: its State is hosted", node=node)
+        if peer.is_outside or self._has_door(peer):
+            return Route(node=node, door=peer, url=self._addresses.get(node) or peer.url or "")
+        relay = self._our_relay or peer.relay
+        if relay == self.us:
+            raise Unroutable(f"{node} stands behind this node, and the settings do not say where: [relay]", node=node)
+        door = self._trust.nodes.get(relay) if relay else None
+        if door is None or not self._has_door(door):
+            raise Unroutable(f"the relay of {node} is {relay}, which is no node with an address", node=node)
+        return Route(node=node, door=door, url=self._addresses.get(door.node) or door.url or "")
+
+    def of_party(self, party: str) -> Peer | None:
+        """The node that is called so in messages, if there is one."""
+        return self._by_party.get(party)
+
+    def carriers(self, sender: Peer) -> frozenset[NodeId]:
+        """Who may bring us a node's messages: itself, its listed relay, and the relay we stand behind ourselves."""
+        return frozenset(node for node in (sender.node, sender.relay, self._our_relay) if node)
+
+    @property
+    def _our_relay(self) -> NodeId | None:
+        own = self._trust.nodes.get(self.us)
+        return None if own is None else own.relay
+
+    def _has_door(self, peer: Peer) -> bool:
+        """Whether we make connections with it: not past a relay, unless its address was written down here."""
+        if peer.node in self._addresses:
+            return True
+        return bool(peer.url) and not peer.relay and self._our_relay in (None, peer.node)
 
     def identify(self, certificate: bytes) -> Peer:
         """Whose TLS certificate this is.
@@ -232,7 +313,7 @@ class Peers:
             raise UntrustedPeer("not a certificate") from None
         name = node_of(certificate)
         peer = self._trust.nodes.get(NodeId(name))
-        if peer is None or peer.url is None:
+        if peer is None or peer.is_hosted:
             raise UntrustedPeer(f"the trust list has no node {name[:12] or '(none named)'}", node=name[:12])
         try:
             crls = [] if peer.crl is None else [peer.crl]  # a list without entries is falsy
@@ -240,6 +321,10 @@ class Peers:
         except Untrusted as error:
             raise UntrustedPeer(f"certificate of {name}: {error}", node=name) from error
         return peer, min(certificate.not_valid_after_utc, now + _KEEP_VERDICT)
+
+
+def _parties(trust: TrustList) -> dict[str, Peer]:
+    return {as4.party_of(peer.node): peer for peer in trust.nodes.values() if not peer.is_hosted}
 
 
 def _by_name(outside: Sequence[Peer]) -> dict[NodeId, Peer]:

@@ -17,19 +17,21 @@ Source: AS4 1.0 section 3.2 (reception awareness); docs/explanation/delivery.md.
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Final
 
 from node.federation import as4
 from node.federation.as4 import errors
+from node.ids import NodeId
 
 AGAIN: Final = frozenset({"EBMS:0004", "EBMS:0005", "EBMS:0202"})
 USUAL: Final = as4.Retry()
 
 
 class Misaddressed(as4.As4Error):
-    """A message names a sender other than the peer that brought it."""
+    """A message names a sender that the peer that brought it may not carry for: it is neither the sender nor a relay."""
 
     code = "peer.misaddressed"
     ebms = errors.VALUE_INCONSISTENT
@@ -65,14 +67,19 @@ class NeverAgain:
 Outcome = Received | Again | NeverAgain
 
 
-def judge_sender(header: as4.Header, agreed: as4.Agreement) -> None:
-    """Raises Misaddressed unless the sender is who is connected: From must be who owns the certificate."""
-    if header.sender.id != agreed.their_party:
+def judge_carrier(header: as4.Header, carriers: Collection[NodeId], *, carrier: NodeId, party: str) -> None:
+    """Raises Misaddressed unless who is connected may bring the sender's messages.
+
+    Args:
+        carriers: of the sender that From names: itself, its listed relay, and ours; none if From names nobody.
+        party: what `carrier` calls itself in messages of its own.
+    """
+    if carrier not in carriers:
         raise Misaddressed(
             "From/PartyId is another one's",
             message_id=header.message_id,
             field="From/PartyId",
-            expected=agreed.their_party,
+            expected=party,
             received=header.sender.id,
         )
 

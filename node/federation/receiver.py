@@ -2,8 +2,9 @@
 
     1 size, MIME, part count      5 signature, and what it covers       8 decompression, bounded
     2 XML, header                 6 decryption; parts are those signed  9 one transaction: inbox row, receipt, effects
-    3 sender is who is connected  7 known id: the stored receipt        10 answer
-    4 agreement
+    3 sender is who is connected, 7 known id: the stored receipt        10 answer
+      or behind it as its relay
+    4 agreement with the sender
 
 Nothing is answered with a receipt before it is stored; a crash after line 9 leads to a repeat, which line 7 answers.
 """
@@ -15,7 +16,7 @@ import mmap
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Final, cast
+from typing import Final, ParamSpec, TypeVar, cast
 
 import structlog
 from cryptography.hazmat.primitives.serialization import Encoding
@@ -28,13 +29,15 @@ from node.errors import PeerError
 from node.federation import as4, rejections
 from node.federation.agreements import terms
 from node.federation.peers import Peer, Peers
-from node.federation.protocol import judge_sender
+from node.federation.protocol import judge_carrier
 from node.ids import MessageId, NodeId, new_message_id
 from node.local_store.bodies import Bodies, Draft
 from node.local_store.database import Database
 from node.local_store.messages import InboxRow
 from pki.node_keys import NodeKeys
 
+P = ParamSpec("P")
+T = TypeVar("T")
 LIMITS: Final = as4.Limits()
 SIGNAL_TYPE: Final = "application/soap+xml; charset=UTF-8"
 _BIG: Final = 64 * 1024  # more than this is read on a thread
@@ -72,10 +75,11 @@ Deliver = Callable[[Session, Inbound], None]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Answer:
-    """What goes back on the HTTP response."""
+    """What goes back on the HTTP response. `sender` is whose message it was, once its signature has shown that."""
 
     content_type: str
     body: bytes
+    sender: NodeId | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -113,10 +117,17 @@ class Receiver:
         """The longest body that is read from a peer, in bytes."""
         return (peer.terms.limits if peer.terms else LIMITS).entity
 
-    async def receive(self, peer: Peer, content_type: str, body: Body) -> Answer:
-        """Judge, store and answer one message; `peer` is who is connected, as TLS and the trust list say."""
+    async def receive(self, carrier: Peer, content_type: str, body: Body) -> Answer:
+        """Judge, store and answer one message; `carrier` is who is connected, as TLS and the trust list say.
+
+        That is the sender, or a relay. Once the sender is known, all that follows is between it and us: agreement, keys,
+        known ids, refusals.
+        """
+        peer = carrier
         try:
-            opened = await self._open_in_turn(peer, content_type, body)
+            read = await self._in_turn(body, self._read, carrier, content_type, body.data)
+            peer = read.sender
+            opened = await self._in_turn(body, self._open, read)
         except as4.As4Error as error:
             return await self._refuse(peer, error)
         except PeerError as error:
@@ -133,7 +144,7 @@ class Receiver:
             self._crash_at("opened")
             if header.is_test:
                 await asyncio.to_thread(as4.decompress, opened.decrypted, None, self._bodies.spool)
-                return _receipt(opened.receipt)
+                return _receipt(opened.receipt, peer.node)
             stored = await self._store(peer, content_type, body, opened)
         except as4.As4Error as error:
             return await self._refuse(peer, error)
@@ -145,20 +156,31 @@ class Receiver:
         RECEIVED.labels(peer.node, "repeat" if stored.is_repeat else "received").inc()
         phrase = "message repeated" if stored.is_repeat else "message received"
         log.info(phrase, peer=peer.node, message_id=header.message_id, action=header.action)
-        return _receipt(stored.receipt)
+        return _receipt(stored.receipt, peer.node)
 
-    async def _open_in_turn(self, peer: Peer, content_type: str, body: Body) -> _Opened:
+    async def _in_turn(self, body: Body, act: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
+        """What takes long with a large body, on a thread."""
         if len(body.data) > _BIG:
-            return await asyncio.to_thread(self._open, peer, content_type, body.data)
-        return self._open(peer, content_type, body.data)
+            return await asyncio.to_thread(act, *args, **kwargs)
+        return act(*args, **kwargs)
 
-    def _open(self, peer: Peer, content_type: str, body: bytes | mmap.mmap) -> _Opened:
-        """Checks 1 to 6, and the receipt that would answer. Raises As4Error or PeerError."""
-        found = terms(self._peers, self._keys, peer.node)
+    def _read(self, carrier: Peer, content_type: str, body: bytes | mmap.mmap) -> _Read:
+        """Checks 1 to 3. Raises As4Error."""
+        limits = carrier.terms.limits if carrier.terms else LIMITS
+        package = as4.unpack(content_type, body, limits)
+        header = as4.parse_soap(package, limits)
+        party = carrier.terms.their_party if carrier.terms else as4.party_of(carrier.node)
+        sender = carrier if header.sender.id == party else self._peers.of_party(header.sender.id)
+        carriers = () if sender is None else self._peers.carriers(sender)
+        judge_carrier(header, carriers, carrier=carrier.node, party=party)
+        assert sender is not None
+        return _Read(package, header, sender)
+
+    def _open(self, read: _Read) -> _Opened:
+        """Checks 4 to 6, and the receipt that would answer. Raises As4Error or PeerError."""
+        package, header = read.package, read.header
+        found = terms(self._peers, self._keys, read.sender.node)
         agreed = found.agreement
-        package = as4.unpack(content_type, body, agreed.limits)
-        header = as4.parse_soap(package, agreed.limits)
-        judge_sender(header, agreed)
         at = datetime.now(UTC)  # certificates are judged by the system's clock
         verified = as4.verify(package, header, agreed, at=at)
         decrypted = as4.decrypt(verified, self._keys.decrypters, self._bodies.spool)
@@ -282,6 +304,15 @@ class Receiver:
 
 
 @dataclass(frozen=True, slots=True)
+class _Read:
+    """A message that passed checks 1 to 3. `sender` is still only what it says."""
+
+    package: as4.Package
+    header: as4.Header
+    sender: Peer
+
+
+@dataclass(frozen=True, slots=True)
 class _Stored:
     receipt: bytes
     is_repeat: bool
@@ -336,5 +367,5 @@ def _count_repeat(session: Session, number: int) -> None:
     )
 
 
-def _receipt(soap: bytes) -> Answer:
-    return Answer(content_type=SIGNAL_TYPE, body=soap)
+def _receipt(soap: bytes, sender: NodeId) -> Answer:
+    return Answer(content_type=SIGNAL_TYPE, body=soap, sender=sender)

@@ -22,7 +22,7 @@ from cryptography import x509
 from node.errors import ImiError
 from node.federation import as4, attempts
 from node.federation.agreements import Terms, terms
-from node.federation.peers import Peer, Peers
+from node.federation.peers import Peers, Route
 from node.federation.tls import client_context
 from node.federation.transport import PeerAnswered, Transport
 from node.ids import NodeId, new_message_id
@@ -52,7 +52,7 @@ async def check_peer(node: NodeId, *, peers: Peers, keys: NodeKeys, transport: T
         PeerError: it is not a peer, or there is no suite in common.
     """
     probe = _Probe(node, peers=peers, transport=transport, agreed=terms(peers, keys, node))
-    result = await _bounded("connect", lambda: _connect(peers.get(node), keys, peers))
+    result = await _bounded("connect", lambda: _connect(peers.route(node), keys, peers))
     yield result
     if result.verdict == "FAULT":
         return
@@ -101,10 +101,10 @@ _ADVICE: Final = {
 }
 
 
-async def _connect(peer: Peer, keys: NodeKeys, peers: Peers) -> Result:
-    """TLS to the peer's door: its certificate is the one we know, and it keeps the connection on seeing ours."""
-    where = urlsplit(peer.as4_url)
-    context = client_context(keys, peers, peer)
+async def _connect(route: Route, keys: NodeKeys, peers: Peers) -> Result:
+    """TLS to the peer's door, or its relay's: the certificate is one we know, and the connection is kept on seeing ours."""
+    where = urlsplit(route.as4_url)
+    context = client_context(keys, peers, route.door)
     try:
         reader, writer = await asyncio.open_connection(
             where.hostname, where.port or 443, ssl=context, server_hostname=where.hostname
@@ -127,7 +127,8 @@ async def _connect(peer: Peer, keys: NodeKeys, peers: Peers) -> Result:
         writer.close()
         with contextlib.suppress(OSError):
             await writer.wait_closed()
-    says = f"{tls.version()}, {certificate.subject.rfc4514_string()}, valid until {certificate.not_valid_after_utc:%Y-%m-%d}"
+    through = "" if route.is_direct else f"through {route.door.node}: "
+    says = f"{through}{tls.version()}, {certificate.subject.rfc4514_string()}, valid until {certificate.not_valid_after_utc:%Y-%m-%d}"
     return Result(check="connect", verdict="well", says=says)
 
 

@@ -65,10 +65,10 @@ class Sender:
             log.exception("outbox not looked after")
 
     def wake(self, node: NodeId) -> None:
-        """A node spoke to us: if its lane waits for it to answer, it need not wait any longer."""
-        lane = self._lanes.get(node)
-        if lane is not None:
-            lane.wake()
+        """A node spoke to us: lanes that wait for it to answer, as node or as relay, need not wait any longer."""
+        for lane in self._lanes.values():
+            if node in (lane.node, lane.silent):
+                lane.wake()
 
     def states(self) -> dict[NodeId, tuple[int, str]]:
         """Failures in a row and the last reason, of every lane that has begun."""

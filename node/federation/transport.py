@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import ssl
+from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import BinaryIO, Final
@@ -12,7 +13,7 @@ from typing import BinaryIO, Final
 import aiohttp
 
 from node.errors import Unavailable
-from node.federation.peers import Peer, Peers
+from node.federation.peers import Peer, Peers, Route, Unroutable
 from node.federation.tls import client_context
 from node.ids import NodeId
 from pki.node_keys import NodeKeys
@@ -21,13 +22,18 @@ CONNECT_SECONDS: Final = 10.0
 ANSWER_SECONDS: Final = 60.0
 SLOWEST_BYTES_PER_SECOND: Final = 250_000  # a large message may take longer, yet not for ever
 MAX_SIGNAL_BYTES: Final = 512 * 1024
+MAX_WORDS: Final = 200
 SIGNAL_TYPES: Final = frozenset({"application/soap+xml", "multipart/related"})
 
 
 class Unreachable(Unavailable):
-    """A peer's door did not answer: name, port, TLS or time."""
+    """A peer's door, or that of the relay before it, did not answer: name, port, TLS or time."""
 
     code = "unavailable.peer"
+
+    def __init__(self, message: str, *, door: NodeId) -> None:
+        super().__init__(message, node=door)
+        self.door = door
 
 
 class PeerAnswered(Unavailable):
@@ -49,17 +55,42 @@ class Contact:
     reason: str = ""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Passage:
+    """A body that is passed on while it arrives: `size_bytes` as announced, if it was."""
+
+    chunks: AsyncIterator[bytes]
+    size_bytes: int | None
+    limit: int  # the most it can be
+
+
+@dataclass(frozen=True, slots=True)
+class HttpAnswer:
+    """What came back: status, content type, body."""
+
+    status: int
+    content_type: str
+    body: bytes
+
+
+_Sent = bytes | BinaryIO | Passage
+
+
 @dataclass(slots=True)
 class _Connections:
-    """Kept connections to one peer as one entry of the trust list has it; `users` are the calls that hold one."""
+    """Kept connections to one door as one entry of the trust list has it; `users` are the calls that hold one."""
 
     peer: Peer
+    url: str
     session: aiohttp.ClientSession
     users: int = 0
 
 
 class Transport:
-    """Connections to all peers. An entry of the trust list that changes gets new ones; calls under way end on the old."""
+    """Connections to all peers. An entry of the trust list that changes gets new ones; calls under way end on the old.
+
+    What is for a node behind a relay goes over the connections to the relay.
+    """
 
     def __init__(self, keys: NodeKeys, peers: Peers) -> None:
         self._keys, self._peers = keys, peers
@@ -72,7 +103,18 @@ class Transport:
 
         Raises as `post`.
         """
-        return await self._post(node, self._peers.get(node).as4_url, body, content_type)
+        route = self._peers.route(node)
+        return await self._post(route, route.as4_url, body, content_type)
+
+    async def pass_on(self, node: NodeId, body: Passage, content_type: str) -> HttpAnswer:
+        """POST another one's message to a node while it arrives; the answer as it is. Raises Unreachable or Unroutable.
+
+        Whatever `body.chunks` raises breaks the connection, so that the node never takes a part for the whole.
+        """
+        route = self._peers.route(node)
+        return await self._call(
+            route, "POST", route.as4_url, limit=MAX_SIGNAL_BYTES, body=body, content_type=content_type
+        )
 
     async def post(self, node: NodeId, path: str, body: bytes, content_type: str) -> tuple[str, bytes]:
         """POST to a node; content type and body of its answer.
@@ -81,16 +123,24 @@ class Transport:
             Unreachable: no answer.
             PeerAnswered: an HTTP error that holds no signal: its door refuses us, or something stands before it.
             PeerError: the peer is not, or no longer, in the trust list.
+            Unroutable: no address leads to it, or only a relay's, which passes on messages and nothing else.
         """
-        return await self._post(node, f"{self._peers.get(node).url}{path}", body, content_type)
+        route = self._direct(node)
+        return await self._post(route, f"{route.url}{path}", body, content_type)
 
-    async def _post(self, node: NodeId, url: str, body: bytes | BinaryIO, content_type: str) -> tuple[str, bytes]:
-        status, kind, data = await self._call(
-            node, "POST", url, limit=MAX_SIGNAL_BYTES, body=body, content_type=content_type
-        )
-        if status != 200 and kind.partition(";")[0].strip().lower() not in SIGNAL_TYPES:
-            raise PeerAnswered(f"{node} answers {status} to a POST", status=status)
-        return kind, data
+    async def _post(self, route: Route, url: str, body: bytes | BinaryIO, content_type: str) -> tuple[str, bytes]:
+        answer = await self._call(route, "POST", url, limit=MAX_SIGNAL_BYTES, body=body, content_type=content_type)
+        kind = answer.content_type
+        if answer.status != 200 and kind.partition(";")[0].strip().lower() not in SIGNAL_TYPES:
+            says = "" if route.is_direct else _words(answer)
+            raise PeerAnswered(f"{_who(route)} answers {answer.status} to a POST{says}", status=answer.status)
+        return kind, answer.body
+
+    def _direct(self, node: NodeId) -> Route:
+        route = self._peers.route(node)
+        if not route.is_direct:
+            raise Unroutable(f"{node} stands behind {route.door.node}, which passes on messages only", node=node)
+        return route
 
     async def get(self, node: NodeId, path: str, *, limit: int) -> bytes:
         """GET from a peer.
@@ -101,11 +151,13 @@ class Transport:
         Raises:
             Unreachable: no answer, or a longer one.
             PeerAnswered: an HTTP error.
+            Unroutable: no address leads to it, or only a relay's, which passes on messages and nothing else.
         """
-        status, _, data = await self._call(node, "GET", f"{self._peers.get(node).url}{path}", limit=limit)
-        if status != 200:
-            raise PeerAnswered(f"{node} answers {status} to {path}", status=status)
-        return data
+        route = self._direct(node)
+        answer = await self._call(route, "GET", f"{route.url}{path}", limit=limit)
+        if answer.status != 200:
+            raise PeerAnswered(f"{node} answers {answer.status} to {path}", status=answer.status)
+        return answer.body
 
     async def close(self) -> None:
         """Close all connections."""
@@ -115,46 +167,53 @@ class Transport:
         self._retired.clear()
 
     async def _call(
-        self,
-        node: NodeId,
-        method: str,
-        url: str,
-        *,
-        limit: int,
-        body: bytes | BinaryIO | None = None,
-        content_type: str = "",
-    ) -> tuple[int, str, bytes]:
-        kept = self._connections(node)
+        self, route: Route, method: str, url: str, *, limit: int, body: _Sent | None = None, content_type: str = ""
+    ) -> HttpAnswer:
+        kept = self._connections(route)
         headers = {"Content-Type": content_type} if content_type else {}
+        if isinstance(body, Passage) and body.size_bytes is not None:
+            headers["Content-Length"] = str(body.size_bytes)
+        data = body.chunks if isinstance(body, Passage) else body
         kept.users += 1
         try:
             async with (
                 asyncio.timeout(ANSWER_SECONDS + _size(body) / SLOWEST_BYTES_PER_SECOND),
-                kept.session.request(method, url, data=body, headers=headers, allow_redirects=False) as answer,
+                kept.session.request(method, url, data=data, headers=headers, allow_redirects=False) as answer,
             ):
-                found = answer.status, answer.headers.get("Content-Type", ""), await _bounded(answer, limit)
-                self.contacts[node] = Contact(answered_at=datetime.now(UTC))
+                found = HttpAnswer(answer.status, answer.headers.get("Content-Type", ""), await _bounded(answer, limit))
+                self._met(route, found)
                 return found
         except (aiohttp.ClientError, ssl.SSLError, OSError, TimeoutError) as error:
-            before = self.contacts.get(node, Contact())
-            since = before.failing_since or datetime.now(UTC)
-            self.contacts[node] = Contact(before.answered_at, since, f"{type(error).__name__} {error}".strip())
-            raise Unreachable(f"{node} does not answer: {type(error).__name__} {error}".strip(), node=node) from error
+            why = f"{type(error).__name__} {error}".strip()
+            if not isinstance(body, Passage):  # else it may be the sender's body that broke off
+                for node in {route.node, route.door.node}:
+                    self._missed(node, why)
+            raise Unreachable(f"{_who(route)} does not answer: {why}", door=route.door.node) from error
         finally:
             kept.users -= 1
             await self._close_retired()
 
-    def _connections(self, node: NodeId) -> _Connections:
-        peer = self._peers.get(node)
-        if peer.url is None:
-            raise Unreachable(f"{node} has no door: its State is hosted", node=node)
-        kept = self._kept.get(node)
-        if kept and _same_door(kept.peer, peer):
+    def _met(self, route: Route, answer: HttpAnswer) -> None:
+        """A door answered; behind a relay that is a word of the node too, unless the relay says that it has none."""
+        self.contacts[route.door.node] = Contact(answered_at=datetime.now(UTC))
+        if not route.is_direct and answer.status == 503:
+            self._missed(route.node, f"{route.door.node}{_words(answer)}")
+        elif not route.is_direct:
+            self.contacts[route.node] = Contact(answered_at=datetime.now(UTC))
+
+    def _missed(self, node: NodeId, why: str) -> None:
+        before = self.contacts.get(node, Contact())
+        self.contacts[node] = Contact(before.answered_at, before.failing_since or datetime.now(UTC), why)
+
+    def _connections(self, route: Route) -> _Connections:
+        peer = route.door
+        kept = self._kept.get(peer.node)
+        if kept and _same_door(kept, route):
             return kept
         if kept:
             self._retired.append(kept)
-        self._kept[node] = _Connections(peer, self._open(peer))
-        return self._kept[node]
+        self._kept[peer.node] = _Connections(peer, route.url, self._open(peer))
+        return self._kept[peer.node]
 
     def _open(self, peer: Peer) -> aiohttp.ClientSession:
         # No limit here: callers limit themselves, and a connector that is closed cancels whoever waits for a connection.
@@ -177,12 +236,26 @@ class Transport:
             await kept.session.close()
 
 
-def _same_door(one: Peer, other: Peer) -> bool:
+def _same_door(kept: _Connections, route: Route) -> bool:
     """Whether connections made by one reading of the trust list may be used under another."""
-    return one is other or (one.url, one.anchors, one.crl) == (other.url, other.anchors, other.crl)
+    one, other = kept.peer, route.door
+    return kept.url == route.url and (one is other or (one.anchors, one.crl) == (other.anchors, other.crl))
 
 
-def _size(body: bytes | BinaryIO | None) -> int:
+def _who(route: Route) -> str:
+    return route.node if route.is_direct else f"the relay {route.door.node} of {route.node}"
+
+
+def _words(answer: HttpAnswer) -> str:
+    """What a relay says of why it did not pass a message on, bounded, for our operators."""
+    said = answer.body[:MAX_WORDS].decode("utf-8", errors="replace")
+    shown = "".join(c if c.isprintable() else " " for c in said).strip()
+    return f": {shown}" if shown else ""
+
+
+def _size(body: _Sent | None) -> int:
+    if isinstance(body, Passage):
+        return body.limit if body.size_bytes is None else body.size_bytes
     if body is None or isinstance(body, bytes):
         return len(body or b"")
     return os.fstat(body.fileno()).st_size

@@ -151,9 +151,10 @@ class Nodes:
 
     async def send(self, built: as4.Built) -> Answered:
         """Post these bytes over the node's own connections."""
-        kept = self.estonia.parts.transport._connections(FR)
+        route = self.estonia.peers.route(FR)
+        kept = self.estonia.parts.transport._connections(route)
         async with kept.session.post(
-            kept.peer.as4_url, data=built.body, headers={"Content-Type": built.content_type}
+            route.as4_url, data=built.body, headers={"Content-Type": built.content_type}
         ) as answer:
             kind, body = answer.headers["Content-Type"], await answer.read()
             signal = as4.read_signal(kind, body, self.agreed, at=self.estonia.clock.now())

@@ -18,7 +18,7 @@ import socket
 import subprocess
 import sys
 import traceback
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NoReturn
@@ -32,6 +32,7 @@ from node.clock import Clock, SystemClock
 from node.federation import as4, listener, outbox, outside
 from node.federation.peers import Peer, Peers, TrustList
 from node.federation.receiver import Answer, Body, Deliver, Inbound, Receiver
+from node.federation.relay import Relay
 from node.federation.sender import Sender, SenderParts
 from node.federation.tls import add_anchors, server_context
 from node.federation.transport import Transport
@@ -55,12 +56,20 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-def prepare(folder: Path, nodes: Sequence[str], *, families: Sequence[Family] = (), suite: str = SUITE) -> Publisher:
+def prepare(
+    folder: Path,
+    nodes: Sequence[str],
+    *,
+    families: Sequence[Family] = (),
+    suite: str = SUITE,
+    relays: Mapping[str, str] | None = None,
+) -> Publisher:
     """State authorities, keys, a trust list of `nodes`, and each node's first reading of it.
 
     Args:
         families: keys for further suites.
         suite: what they speak with each other.
+        relays: node -> the node through which alone it is reached.
     """
     states = sorted({node[:2] for node in nodes})
     for state in states:
@@ -73,6 +82,8 @@ def prepare(folder: Path, nodes: Sequence[str], *, families: Sequence[Family] = 
         write_node_keys(folder / node / "keys", node, authority, ["127.0.0.1"], families=families)
         (folder / node / "suite").write_text(suite)
         (folder / node / "port").write_text(str(free_port()))
+        if relays and node in relays:
+            (folder / node / "relay").write_text(relays[node])
         TrustReader.start_from(folder / node / "trust", publisher.root_bytes())
     publish(folder, publisher, nodes)
     for node in nodes:
@@ -90,12 +101,29 @@ def publish(folder: Path, publisher: Publisher, nodes: Sequence[str]) -> None:
     publisher.snapshot()
 
 
+def address(folder: Path, node: str) -> str:
+    return f"https://127.0.0.1:{(folder / node / 'port').read_text()}"
+
+
+def relay_of(folder: Path, node: str) -> str | None:
+    file = folder / node / "relay"
+    return file.read_text() if file.exists() else None
+
+
+def behind(folder: Path, node: str) -> dict[NodeId, str]:
+    """The setting `[relay]` of a node: where the nodes behind it are."""
+    others = [path.parent.name for path in folder.glob("*/relay")]
+    return {NodeId(other): address(folder, other) for other in others if relay_of(folder, other) == node}
+
+
 def entry(folder: Path, node: str) -> NodeEntry:
+    relay = relay_of(folder, node)
     return NodeEntry(
         node=node,
         state=node[:2],
         name={"en": node},
-        federation=f"https://127.0.0.1:{(folder / node / 'port').read_text()}",
+        federation=None if relay else address(folder, node),
+        relay=relay,
         state_ca=pem(StateAuthority.open(folder / "states" / node[:2]).certificate).decode(),
         signing=tuple(path.read_text() for path in sorted((folder / node / "keys").glob("sign*.crt"))),
         encryption=tuple(path.read_text() for path in sorted((folder / node / "keys").glob("encrypt*.crt"))),
@@ -123,6 +151,7 @@ class SmallNode:
     database: Database = field(init=False)
     peers: Peers = field(init=False)
     sender: Sender = field(init=False)
+    relay: Relay = field(init=False)
     receiver: Receiver = field(init=False)
     parts: SenderParts = field(init=False)
     bodies: Bodies = field(init=False)
@@ -138,7 +167,12 @@ class SmallNode:
         keys = load_node_keys(home / "keys")
         kept = reader(self.folder, self.node).kept()
         assert kept
-        self.peers = Peers(self.node, kept, outside=outside.read_all(home / "peers", self.node))
+        self.peers = Peers(
+            self.node,
+            kept,
+            outside=outside.read_all(home / "peers", self.node),
+            addresses=behind(self.folder, self.node),
+        )
         self.bodies = Bodies(home / "messages")
         transport = Transport(keys, self.peers)
         self.parts = SenderParts(
@@ -148,6 +182,7 @@ class SmallNode:
             crash_at=self.crash_at,
         )  # fmt: skip
         self.sender = Sender(self.parts)
+        self.relay = Relay(self.peers, transport)
         self.receiver = Receiver(
             database=self.database,
             clock=self.clock,
@@ -159,9 +194,9 @@ class SmallNode:
         )
         app = listener.application(
             peers=self.peers, receiver=self.receiver,
-            bodies=self.bodies,
+            bodies=self.bodies, relay=self.relay,
             serve_trust=lambda path: serve(home / "trust" / "repository", path),
-            routes=web.RouteTableDef(), on_contact=self.sender.wake,
+            routes=web.RouteTableDef(), on_contact=self._spoke,
         )  # fmt: skip
         context = server_context(keys, self.peers)
         self.peers.on_change(lambda: add_anchors(context, self.peers))
@@ -175,8 +210,13 @@ class SmallNode:
                 with contextlib.suppress(asyncio.CancelledError):
                     await task
             await runner.cleanup()
+            await self.relay.close()
             await transport.close()
             self.database.close()
+
+    def _spoke(self, node: NodeId) -> None:
+        self.sender.wake(node)
+        self.relay.spoke(node)
 
     @contextlib.asynccontextmanager
     async def storing(self) -> AsyncIterator[SmallNode]:
@@ -270,7 +310,7 @@ async def _serve_bare(folder: Path, node: str) -> None:
     async with SmallNode(folder, NodeId(node)).running(sending=False) as small:
 
         async def receive(peer: Peer, content_type: str, body: Body) -> Answer:
-            opened = small.receiver._open(peer, content_type, body.data)
+            opened = small.receiver._open(small.receiver._read(peer, content_type, body.data))
             as4.decompress(opened.decrypted)
             return Answer(content_type="application/soap+xml; charset=UTF-8", body=opened.receipt)
 

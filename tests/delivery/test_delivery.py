@@ -159,7 +159,7 @@ async def test_a_day_without_a_receipt_is_told_once(folder):
 async def test_a_huge_body_is_refused_before_it_is_read(folder):
     async with pair(folder) as (estonia, _france):
         transport = Transport(load_node_keys(folder / "EE" / "keys"), estonia.peers)
-        kept = transport._connections(NodeId("FR"))
+        kept = transport._connections(estonia.peers.route(NodeId("FR")))
         headers = {"Content-Length": str(LIMITS.entity + 1), "Content-Type": "multipart/related"}
 
         async def never():

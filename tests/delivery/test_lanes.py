@@ -237,21 +237,21 @@ async def test_after_a_start_what_was_built_counts_as_possibly_delivered(folder)
 async def test_a_list_that_says_the_same_keeps_the_connections(folder):
     async with SmallNode(folder, EE).running(sending=False) as estonia:
         transport = estonia.parts.transport
-        before = transport._connections(FR)
+        before = transport._connections(estonia.peers.route(FR))
         estonia.peers.replace(trust_list(folder, "EE"))
-        assert transport._connections(FR) is before
+        assert transport._connections(estonia.peers.route(FR)) is before
 
 
 async def test_an_address_that_changed_gets_new_connections_and_the_old_ones_are_closed(folder):
     async with SmallNode(folder, EE).running(sending=False) as estonia:
         transport = estonia.parts.transport
-        before = transport._connections(FR)
+        before = transport._connections(estonia.peers.route(FR))
         trust = estonia.peers.trust
         moved = replace(trust.nodes[FR], url="https://127.0.0.1:9")
         estonia.peers.replace(replace(trust, nodes={**trust.nodes, FR: moved}))
         with pytest.raises(Unreachable):
             await transport.get(FR, "/", limit=1)
-        after = transport._connections(FR)
+        after = transport._connections(estonia.peers.route(FR))
         assert before.session.closed
         assert not after.session.closed
     assert after.session.closed

@@ -22,9 +22,9 @@ LARGE = 100
 ALLOWED = 150 * MIB
 
 
-def post(session, node, size):
+def post(session, node, size, recipient=FR):
     outbox.post(
-        session, message_id=MessageId(f"m{size}@ee.imi.node"), recipient=FR, order=f"of {size}", conversation="large",
+        session, message_id=MessageId(f"m{size}@ee.imi.node"), recipient=recipient, order=f"of {size}", conversation="large",
         action="events", content=b"see the file", at=node.clock.now(),
         files=[outbox.OutFile(name="a" * 64, mime="application/octet-stream", reference=f"noise:{size}")],
     )  # fmt: skip
@@ -120,10 +120,10 @@ async def test_a_body_larger_than_agreed_is_refused_before_it_is_read(tmp_path):
             yield b"x"
             await asyncio.Event().wait()
 
-        kept = estonia.parts.transport._connections(FR)
+        kept = estonia.parts.transport._connections(estonia.peers.route(FR))
         headers = {"Content-Type": "multipart/related", "Content-Length": str(as4.Limits().entity + 1)}
         async with asyncio.timeout(20):
-            async with kept.session.post(kept.peer.as4_url, data=never(), headers=headers) as answer:
+            async with kept.session.post(f"{kept.url}/imi/v1/as4", data=never(), headers=headers) as answer:
                 assert answer.status == 413
         assert not list((tmp_path / "FR" / "messages").iterdir())
         assert await france.arrived() == []

@@ -40,7 +40,7 @@ async def test_messages_one_after_another_use_one_tls_connection(folder):
 
         watch.on_connection_create_end.append(connected)
         watch.freeze()
-        estonia.parts.transport._connections(FR).session.trace_configs.append(watch)
+        estonia.parts.transport._connections(estonia.peers.route(FR)).session.trace_configs.append(watch)
         lane = Lane(FR, estonia.parts)
         for number in range(5):
             await estonia.post("FR", f"m{number}")
