@@ -69,11 +69,8 @@ async def directory(request: web.Request) -> web.Response:
     """Every log: host, epoch, size, age, lag, source; what is frozen, and why."""
     parts = request.app[PARTS]
     logs = await asyncio.to_thread(parts.directory.status)
-    evidence = await asyncio.to_thread(parts.directory.replica.evidence)
-    hosts = {(p.node, name): key.host for p in parts.peers.all() for name, key in p.logs.items()}
-    return render(
-        request, "console/directory.html", menu=MENU, logs=logs, hosts=hosts, evidence=evidence, now=datetime.now(UTC)
-    )
+    evidence = await asyncio.to_thread(parts.directory.evidence)
+    return render(request, "console/directory.html", menu=MENU, logs=logs, evidence=evidence, now=datetime.now(UTC))
 
 
 async def _standings(parts: Parts) -> list[PeerStanding]:
