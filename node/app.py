@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import random
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, Final
@@ -23,6 +23,7 @@ from node.casework.users import Users
 from node.catalogue import Catalogue
 from node.clock import Clock, SystemClock
 from node.directory import Directory
+from node.directory.replication import LogId
 from node.directory.sync import Sync
 from node.errors import ImiError, SetupError, Unavailable
 from node.federation import listener, outbox, outside, receiver
@@ -30,6 +31,7 @@ from node.federation.outbox import Waiting
 from node.federation.peers import Peer, Peers, TrustList
 from node.federation.receiver import Receiver
 from node.federation.relay import Relay
+from node.federation.renewing import Renewing
 from node.federation.sender import Sender, SenderParts
 from node.federation.tls import add_anchors, server_context
 from node.federation.transport import PeerAnswered, Transport
@@ -98,13 +100,14 @@ class Node:
     receiver: Receiver
     relay: Relay
     sync: Sync
+    renewing: Renewing
     bodies: Bodies
     addresses: dict[str, str] = field(default_factory=dict)
     outside_stamp: tuple[tuple[str, int, int], ...] = ()
 
     async def refresh_trust(self) -> None:
         """Read the trust list; what changed counts at once. Raises Unavailable."""
-        self.peers.replace(await asyncio.to_thread(self.reader.refresh))
+        await self.renewing.refresh()
 
     async def refresh_outside(self) -> None:
         """Read what was agreed with access points outside the federation, if it changed."""
@@ -180,17 +183,20 @@ async def _build(settings: Settings, clock: Clock, stack: contextlib.AsyncExitSt
     database = Database.open(settings.data / "node.db")
     stack.callback(database.close)
     texts = Texts.load(catalogue.folder)
-    directory = Directory(settings.data, vocabulary=_vocabulary(catalogue, texts))
+    directory = Directory(settings.data, vocabulary=_vocabulary(catalogue, texts), clock=clock)
     stack.callback(directory.close)
+    directory.host.asked = False  # this may be a backup: peers are asked before anything of our logs is shown or signed
     await asyncio.to_thread(directory.catch_up)
     reader = TrustReader(settings.data / "trust", _unset)
     trust = await _first_trust(reader, settings)
     peers = Peers(settings.node, trust, outside=read_outside(settings, trust), addresses=settings.relay)
+    know_hosts(directory, peers)
     transport = Transport(keys, peers)
     stack.push_async_callback(transport.close)
     relay = Relay(peers, transport)
     stack.push_async_callback(relay.close)
     reader.fetch = _fetch(settings, transport, peers)
+    renewing = Renewing(reader, peers, lambda source: _fetch_from(transport, lambda: [source]))
     bodies = Bodies(settings.data / "messages")
     casework = Casework(
         node=settings.node,
@@ -232,7 +238,16 @@ async def _build(settings: Settings, clock: Clock, stack: contextlib.AsyncExitSt
             database=database, clock=clock, peers=peers, keys=keys, bodies=bodies, deliver=casework.deliver
         ),
         relay=relay,
-        sync=Sync(directory, peers, transport, clock=clock, dice=random.Random()),  # noqa: S311  # no secret
+        sync=Sync(
+            directory,
+            peers,
+            transport,
+            clock=clock,
+            dice=random.Random(),  # noqa: S311  # no secret
+            publisher=settings.publisher,
+            trust=renewing,
+        ),
+        renewing=renewing,
         bodies=bodies,
     )
 
@@ -249,6 +264,19 @@ async def _first_trust(reader: TrustReader, settings: Settings) -> TrustList:
             f"{settings.data / 'trust'} holds no trust list: give the node one with `imi-node peers bootstrap --from FOLDER`"
         )
     return kept
+
+
+def know_hosts(directory: Directory, peers: Peers) -> None:
+    """Let the directory see in the trust list which logs there are, and which of them lie here."""
+
+    def lies_here(found: LogId) -> bool:
+        listed = peers.trust.nodes.get(found.node)
+        if listed is None or found.collection not in listed.logs:
+            return found.node == peers.us  # not admitted yet
+        return listed.logs[found.collection].host == peers.us
+
+    directory.keys = lambda: {f"{p.node}/{name}": key for p in peers.all() for name, key in p.logs.items()}
+    directory.host.lies_here = lies_here
 
 
 def read_outside(settings: Settings, trust: TrustList) -> tuple[Peer, ...]:
@@ -271,12 +299,19 @@ def _fetch(settings: Settings, transport: Transport, peers: Peers) -> Callable[[
     """Reads the trust list's files for a thread: from the publisher, else from whichever peer mirrors them."""
     if settings.publish_from is not None:
         return from_folder(settings.publish_from)
+    return _fetch_from(
+        transport,
+        lambda: [settings.publisher, *(p.node for p in peers.reachable() if p.node != settings.publisher)],
+    )
+
+
+def _fetch_from(transport: Transport, sources: Callable[[], Sequence[NodeId]]) -> Callable[[str], bytes]:
+    """Reads the trust list's files for a thread, from the first source that gives them."""
     loop = asyncio.get_running_loop()
 
     async def fetch(path: str) -> bytes:
-        sources = [settings.publisher, *(p.node for p in peers.reachable() if p.node != settings.publisher)]
         failure: ImiError = Unavailable("nobody to read the trust list from")
-        for source in sources:
+        for source in sources():
             try:
                 return await transport.get(source, listener.TRUST_PATH + path, limit=MAX_TRUST_FILE)
             except PeerAnswered as error:
@@ -407,7 +442,7 @@ def _jobs(node: Node) -> list[Job]:
     jobs = [
         Job(name="read trust list", every_seconds=pace.trust_seconds, run=node.refresh_trust),
         Job(name="read agreements with peers outside", every_seconds=pace.trust_seconds, run=node.refresh_outside),
-        Job(name="greet peers", every_seconds=pace.gossip_seconds, run=node.sync.greet_all),
+        Job(name="greet peers", every_seconds=pace.gossip_seconds, run=node.sync.round),
         Job(name="notice changes of our logs", every_seconds=2, run=node.sync.notice),
         Job(name="sweep", every_seconds=pace.sweep_seconds, run=node.sweep),
     ]

@@ -10,7 +10,7 @@ snapshot is compared with what the old epoch ended with; what returns, changes o
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any, Final, NoReturn
@@ -95,6 +95,22 @@ class Follower:
             announced, host = standing.epoch + 1, standing.next_host
         return (key.epoch, key.host) if key.epoch >= announced else (announced, host)
 
+    def worth_following(self, heads: Iterable[str], keys: Callable[[LogId], LogKey | None]) -> list[LogId]:
+        """Of the heads somebody shows those that matter: each log's newest, and where we are not that far, what leads there.
+
+        Args:
+            keys: what the trust list says of a log; None: nothing.
+        """
+        shown = sorted(filter(None, map(LogId.parse, heads)))
+        newest = {each.name: each.epoch for each in shown}
+        found = []
+        for each in shown:
+            key, epoch = keys(each), self._replica.standing(each.name).epoch
+            leads = each.epoch == epoch or (not epoch and key is not None and each.epoch >= key.epoch)
+            if key is not None and (leads or each.epoch == newest[each.name]):
+                found.append(each)
+        return found
+
     def see(self, shown: LogId, note: str, key: LogKey, by: Showing) -> Checkpoint | None:
         """Judge a checkpoint somebody shows us; it is returned if it promises entries we lack.
 
@@ -112,7 +128,7 @@ class Follower:
         self._replica.saw(shown, seen.size)
         held = self._replica.held(str(standing.log))
         if shown.epoch < standing.epoch:
-            if by.source == host:
+            if by.source == host:  # which shows no newer one: see `worth_following`
                 assert held is not None, "an epoch counts from its first checkpoint on"
                 self._behind(f"{shown.name} is in epoch {standing.epoch}; its host shows {shown}", held, seen, by)
             return None
@@ -121,7 +137,7 @@ class Follower:
         if held and 0 < seen.size < held.size:
             self._check_beginning(held, seen, by)
         if held and seen.size < held.size:
-            if by.source == host:
+            if by.source == host and shown.epoch == epoch:
                 self._behind(f"{shown} had {held.size} entries; its host shows {seen.size}", held, seen, by)
             return None
         try:

@@ -227,10 +227,8 @@ class Sync:
             held = self._directory.position(standing.log)
             if (standing.largest_epoch, standing.largest) <= held:
                 continue
-            try:
-                found.append(self._directory.follower.valid(standing, self._key(standing.log))[1])
-            except UnknownPeer:
-                continue
+            if key := self._known_key(standing.log):
+                found.append(self._directory.follower.valid(standing, key)[1])
         reachable = {peer.node for peer in self._peers.reachable()}
         return [host for host in dict.fromkeys(found) if host in reachable][:MAX_WANTED]
 
@@ -270,10 +268,8 @@ class Sync:
 
     def _is_ours(self, name: str) -> bool:
         found = LogId.parse(name)
-        try:
-            return found is not None and self._key(found).host == self._peers.us
-        except UnknownPeer:
-            return False
+        key = self._known_key(found) if found else None
+        return key is not None and key.host == self._peers.us
 
     async def ask_peers(self) -> None:
         """Ask two peers how far our own logs were, and take back what is missing here; only then are they signed.
@@ -312,11 +308,9 @@ class Sync:
         await self._look_at_trust(greeting.trust, source)
         behind: list[LogId] = []
         heard = False
-        for shown in _in_order(greeting.heads):
+        for shown in await self._in_thread(self._directory.follower.worth_following, greeting.heads, self._known_key):
             try:
                 heard |= await self._follow_one(shown, greeting.heads[str(shown)], source)
-            except UnknownPeer:
-                continue  # its State is not, or not yet, in our trust list
             except HostBehind:
                 behind.append(shown)
             except Unavailable as error:  # the other logs go on
@@ -334,10 +328,8 @@ class Sync:
         """A host showed less than before: is that so, or was it an answer that something overtook on its way?"""
         knew = {each.name: await self._in_thread(self._directory.position, each) for each in behind}
         greeting = await self._ask(source)
-        for shown in _in_order(greeting.heads):
-            if shown.name not in knew or any(
-                other > shown and other.name == shown.name for other in _in_order(greeting.heads)
-            ):
+        for shown in await self._in_thread(self._directory.follower.worth_following, greeting.heads, self._known_key):
+            if shown.name not in knew:
                 continue
             try:
                 await self._follow_one(shown, greeting.heads[str(shown)], source, knew=knew[shown.name])
@@ -371,6 +363,13 @@ class Sync:
             return self._peers.get(shown.node).logs[shown.collection]
         except KeyError:
             raise UnknownPeer(f"{shown.node} has no log of {shown.collection}", node=shown.node) from None
+
+    def _known_key(self, shown: LogId) -> LogKey | None:
+        """The key of a log, or None if its State is not, or not yet, in our trust list."""
+        try:
+            return self._key(shown)
+        except UnknownPeer:
+            return None
 
     async def _pull(self, shown: LogId, checkpoint: Checkpoint, *, host: NodeId, sources: Sequence[NodeId]) -> None:
         """Fetch what is missing from the first source that gives entries leading to the signed root."""
@@ -482,11 +481,13 @@ class Sync:
         found = []
         for mine in sorted(filter(None, map(LogId.parse, self._directory.own.logs()))):
             held = self._directory.own.held(str(mine))
-            try:
-                key = self._key(mine)
-            except UnknownPeer:
-                continue
-            if key.host == self._peers.us or state_of(mine.node) != state_of(self._peers.us) or held is None:
+            key = self._known_key(mine)
+            if (
+                key is None
+                or key.host == self._peers.us
+                or state_of(mine.node) != state_of(self._peers.us)
+                or held is None
+            ):
                 continue
             there = self._directory.replica.held(str(mine))
             first = there.size if there else 0
@@ -561,13 +562,8 @@ class Sync:
             )
 
     def _keys_for(self, *notes: str) -> dict[str, LogKey]:
-        found = {}
-        for shown in filter(None, map(log_of, notes)):
-            try:
-                found[shown.name] = self._key(shown)
-            except UnknownPeer:
-                continue
-        return found
+        keys = {shown.name: self._known_key(shown) for shown in filter(None, map(log_of, notes))}
+        return {name: key for name, key in keys.items() if key}
 
     async def _serve_log(self, request: web.Request) -> web.Response:
         found = await self._in_thread(self._server.find, request.match_info["path"])
@@ -630,11 +626,6 @@ def _read_greeting(data: bytes) -> _Greeting:
         return _Greeting.model_validate_json(data)
     except ValidationError as error:
         raise BadGossip("a greeting is malformed") from error
-
-
-def _in_order(heads: Iterable[str]) -> list[LogId]:
-    """The logs of a greeting, each log's epochs one after the other; what is no log's name is left out."""
-    return sorted(filter(None, map(LogId.parse, heads)))
 
 
 async def _body(request: web.Request, limit: int) -> bytes:
