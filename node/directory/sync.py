@@ -15,53 +15,39 @@ from __future__ import annotations
 import asyncio
 import json
 import random
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
-from typing import Annotated, Final, Protocol, TypeVar
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Annotated, Final, Protocol
 
 import structlog
 from aiohttp import web
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
 
-from node import merkle
 from node.clock import Clock
 from node.directory.directory import Directory
+from node.directory.errands import Errands, EvidenceFull, Keys, Listing
 from node.directory.following import NOT_ASKED, HostBehind
-from node.directory.hosting import LogClosed, LogGap, NotOurLog, NotPublishable, Signed
-from node.directory.originals import Evidence
+from node.directory.hosting import LogClosed, LogGap, NotOurLog, NotPublishable
+from node.directory.pulling import InThread, Puller, Wire
 from node.directory.replication import (
     MAX_NOTE,
-    MAX_PAGE_BYTES,
     BadCheckpoint,
     BadPage,
     Checkpoint,
-    Divergence,
     LogForked,
     LogId,
-    LogRolledBack,
-    log_of,
-    pages,
-    read_page,
 )
 from node.directory.serving import (
     EVIDENCE_PATH,
     LOG_PATH,
     MAX_EVIDENCE_BYTES,
     MAX_SIGNED_BYTES,
-    TILE_BYTES,
     BadEvidence,
     Server,
-    check_report,
-    gunzip,
-    read_report,
-    read_signed,
-    tile_path,
-    write_signed,
 )
 from node.errors import ImiError, PeerError, Unavailable
 from node.federation.listener import PEER
-from node.federation.peers import LogKey, Peer, UnknownPeer
-from node.ids import NodeId, state_of
-from node.merkle import TILE, TILE_HEIGHT
+from node.federation.peers import LogKey, UnknownPeer
+from node.ids import NodeId
 
 GOSSIP_PATH: Final = "/imi/v1/gossip"
 MAX_GOSSIP_BYTES: Final = 256 * 1024
@@ -73,41 +59,12 @@ ASK_ALL_SECONDS: Final = 60.0  # for all of them
 MAX_TILES: Final = 64  # fetched to look at one suspected fork
 
 log = structlog.get_logger()
-T = TypeVar("T")
 
 
 class BadGossip(PeerError):
     """A peer's greeting is malformed."""
 
     code = "peer.bad-gossip"
-
-
-class EvidenceFull(Unavailable):
-    """So much is kept against this log already that more of it would say nothing new."""
-
-    code = "unavailable.evidence-full"
-
-
-class Wire(Protocol):
-    """What is needed of the transport."""
-
-    async def get(self, node: NodeId, path: str, *, limit: int) -> bytes: ...
-    async def post(self, node: NodeId, path: str, body: bytes, content_type: str) -> tuple[str, bytes]: ...
-
-
-class Listing(Protocol):
-    """What is needed of the trust list: `Peers`."""
-
-    @property
-    def us(self) -> NodeId: ...
-    def get(self, node: NodeId) -> Peer: ...
-    def reachable(self) -> Sequence[Peer]: ...
-
-
-class InThread(Protocol):
-    """Runs what takes long beside the loop: `asyncio.to_thread`."""
-
-    def __call__(self, function: Callable[..., T], /, *args: object, **named: object) -> Awaitable[T]: ...
 
 
 class Trust(Protocol):
@@ -122,12 +79,6 @@ class _Greeting(BaseModel):
 
     heads: Annotated[dict[str, Annotated[str, StringConstraints(max_length=MAX_NOTE)]], Field(max_length=1000)]
     trust: Annotated[dict[str, int], Field(max_length=200)] = {}
-
-
-class _TileMissing(Exception):  # tells which one to fetch, inside this module
-    def __init__(self, level: int, number: int) -> None:
-        super().__init__()
-        self.level, self.number = level, number
 
 
 class Sync:
@@ -151,9 +102,11 @@ class Sync:
     ) -> None:
         self._directory, self._peers, self._wire = directory, peers, wire
         self._clock, self._dice, self._in_thread, self._crash_at = clock, dice, in_thread, crash_at
-        self._publisher, self._trust = publisher, trust
+        self._trust = trust
         self._server = Server(directory)
-        self._pulling: dict[str, asyncio.Lock] = {}
+        self._keys = Keys(peers)
+        self._errands = Errands(directory, peers, wire, clock=clock, in_thread=in_thread, publisher=publisher)
+        self._puller = Puller(directory, wire, clock=clock, in_thread=in_thread, crash_at=crash_at)
         self._following: dict[NodeId, asyncio.Task[None]] = {}
         self._waiting: dict[NodeId, _Greeting] = {}  # the newest greeting of a peer that is being followed
         self._announced: Mapping[str, str] | None = None
@@ -184,8 +137,8 @@ class Sync:
             drawn = self._draw(DRAWN)
             wanted = await self._in_thread(self._hosts_of_what_lags)
             await self._greet_each(dict.fromkeys((*drawn, *wanted)))
-        await self.hand_in()
-        await self.tell()
+        await self._hand_in()
+        await self._errands.tell()
 
     async def notice(self) -> None:
         """Greet everybody if a log that lies here has changed since; cheap, called every few seconds."""
@@ -205,11 +158,14 @@ class Sync:
         """Greet everybody until they have seen our logs as they are now."""
         while await self._in_thread(self._directory.own_heads) != self._announced:
             await self.greet_all()
-            await self.hand_in()
+            await self._hand_in()
 
     def _published(self) -> None:
         if self._loop is not None and not self._loop.is_closed():
             self._loop.call_soon_threadsafe(self.nudge)
+
+    async def _hand_in(self) -> None:
+        await self._greet_each(await self._errands.hand_in())  # its host has it now: so may we
 
     async def greet_all(self) -> None:
         """Exchange heads with every peer; who does not answer is left for the next time."""
@@ -227,7 +183,7 @@ class Sync:
             held = self._directory.position(standing.log)
             if (standing.largest_epoch, standing.largest) <= held:
                 continue
-            if key := self._known_key(standing.log):
+            if key := self._keys.find(standing.log):
                 found.append(self._directory.follower.valid(standing, key)[1])
         reachable = {peer.node for peer in self._peers.reachable()}
         return [host for host in dict.fromkeys(found) if host in reachable][:MAX_WANTED]
@@ -268,7 +224,7 @@ class Sync:
 
     def _is_ours(self, name: str) -> bool:
         found = LogId.parse(name)
-        key = self._known_key(found) if found else None
+        key = self._keys.find(found) if found else None
         return key is not None and key.host == self._peers.us
 
     async def ask_peers(self) -> None:
@@ -308,7 +264,7 @@ class Sync:
         await self._look_at_trust(greeting.trust, source)
         behind: list[LogId] = []
         heard = False
-        for shown in await self._in_thread(self._directory.follower.worth_following, greeting.heads, self._known_key):
+        for shown in await self._in_thread(self._directory.follower.worth_following, greeting.heads, self._keys.find):
             try:
                 heard |= await self._follow_one(shown, greeting.heads[str(shown)], source)
             except HostBehind:
@@ -328,7 +284,7 @@ class Sync:
         """A host showed less than before: is that so, or was it an answer that something overtook on its way?"""
         knew = {each.name: await self._in_thread(self._directory.position, each) for each in behind}
         greeting = await self._ask(source)
-        for shown in await self._in_thread(self._directory.follower.worth_following, greeting.heads, self._known_key):
+        for shown in await self._in_thread(self._directory.follower.worth_following, greeting.heads, self._keys.find):
             if shown.name not in knew:
                 continue
             try:
@@ -338,7 +294,7 @@ class Sync:
 
     async def _follow_one(self, shown: LogId, note: str, source: NodeId, *, knew: tuple[int, int] = NOT_ASKED) -> bool:
         """Judge a head and pull what it promises; whether it was news, and not from the log's host."""
-        key = self._key(shown)
+        key = self._keys.get(shown)
         promised = await self._in_thread(
             self._directory.see, shown, note, key, source=source, at=self._clock.now(), knew=knew
         )
@@ -348,8 +304,7 @@ class Sync:
         host = await self._in_thread(self._host, shown, key)
         # more of a log than we, who serve it, hold: we signed it and lost it, and take it back from who has it
         sources = (source,) if host == self._peers.us else tuple(dict.fromkeys((source, host)))
-        async with self._pulling.setdefault(str(shown), asyncio.Lock()):
-            await self._pull(shown, promised, host=host, sources=sources)
+        await self._puller.pull(shown, promised, host=host, sources=sources)
         return source != host
 
     def _host(self, shown: LogId, key: LogKey) -> NodeId:
@@ -357,98 +312,6 @@ class Sync:
         standing = self._directory.replica.standing(shown.name)
         epoch, host = self._directory.follower.valid(standing, key)
         return host if shown.epoch == epoch else (standing.host or key.host)
-
-    def _key(self, shown: LogId) -> LogKey:
-        try:
-            return self._peers.get(shown.node).logs[shown.collection]
-        except KeyError:
-            raise UnknownPeer(f"{shown.node} has no log of {shown.collection}", node=shown.node) from None
-
-    def _known_key(self, shown: LogId) -> LogKey | None:
-        """The key of a log, or None if its State is not, or not yet, in our trust list."""
-        try:
-            return self._key(shown)
-        except UnknownPeer:
-            return None
-
-    async def _pull(self, shown: LogId, checkpoint: Checkpoint, *, host: NodeId, sources: Sequence[NodeId]) -> None:
-        """Fetch what is missing from the first source that gives entries leading to the signed root."""
-        failure: ImiError | None = None
-        doubtful: list[NodeId] = []
-        for source in sources:
-            held = await self._in_thread(self._directory.replica.staged, checkpoint.log)
-            if held.size > checkpoint.size:
-                return  # another pull was faster
-            try:
-                for page, width, skip in pages(held.size, checkpoint.size):
-                    path = tile_path(shown, "entries", page, width)
-                    data = await self._wire.get(source, path, limit=MAX_PAGE_BYTES)
-                    self._crash_at("page fetched")
-                    await self._in_thread(self._stage, checkpoint.log, data, width, skip, is_host=source == host)
-                    self._crash_at("page staged")
-                await self._in_thread(self._directory.settle, checkpoint, source=source)
-                self._crash_at("settled")
-            except ImiError as error:
-                await self._in_thread(self._directory.replica.unstage, checkpoint.log)
-                log.warning(
-                    "directory pull failed", log=checkpoint.log, source=source, code=error.code, reason=str(error)
-                )
-                failure = error
-                if isinstance(error, BadPage):
-                    doubtful.append(source)
-            else:
-                return
-        for source in doubtful:
-            await self._look_for_fork(shown, checkpoint, source)
-        if failure is not None:
-            raise failure
-
-    def _stage(self, name: str, data: bytes, width: int, skip: int, *, is_host: bool) -> None:
-        self._directory.replica.stage(name, read_page(gunzip(data), count=width, from_host=is_host)[skip:])
-
-    async def _look_for_fork(self, shown: LogId, checkpoint: Checkpoint, source: NodeId) -> None:
-        """Does what the owner signed begin with what we hold? A few hash tiles tell, and prove it.
-
-        Raises:
-            LogForked: it does not.
-        """
-        held = await self._in_thread(self._directory.replica.held, checkpoint.log)
-        if held is None or not 0 < held.size < checkpoint.size:
-            return
-        try:
-            proof = await self._divergence(shown, held, checkpoint, source)
-        except (ImiError, ValueError):
-            return  # it cannot show that its log is the one that was signed
-        if proof.root != held.root and merkle.is_consistent(
-            held.size, proof.root, checkpoint.size, checkpoint.root, proof.path
-        ):
-            await self._in_thread(
-                self._directory.fork_seen, held, checkpoint, proof, source=source, at=self._clock.now()
-            )
-
-    async def _divergence(self, shown: LogId, held: Checkpoint, checkpoint: Checkpoint, source: NodeId) -> Divergence:
-        """What `source` says the log of `checkpoint` was at our size, and the proof. Raises ValueError, Unavailable."""
-        tiles: dict[tuple[int, int], bytes] = {}
-
-        def subtree(height: int, number: int) -> bytes:
-            level, width = height // TILE_HEIGHT, 1 << height % TILE_HEIGHT
-            tile, first = divmod(number * width, TILE)
-            if (level, tile) not in tiles:
-                raise _TileMissing(level, tile)
-            found = tiles[level, tile][first * merkle.HASH_BYTES : (first + width) * merkle.HASH_BYTES]
-            size = merkle.HASH_BYTES
-            return merkle.root([found[at : at + size] for at in range(0, len(found), size)])
-
-        for _ in range(MAX_TILES):
-            try:
-                root = merkle.range_root(0, held.size, subtree)
-                return Divergence(root, merkle.consistency_proof(held.size, checkpoint.size, subtree))
-            except _TileMissing as missing:
-                level, number = missing.level, missing.number
-            width = min(TILE, (checkpoint.size >> TILE_HEIGHT * level) - number * TILE)
-            path = tile_path(shown, level, number, width)
-            tiles[level, number] = await self._wire.get(source, path, limit=TILE_BYTES)
-        raise ValueError("the proof needs more tiles than a log has")
 
     def _pass_on(self, source: NodeId) -> None:
         """Show two more peers at once what did not come from its host: that may be gone."""
@@ -462,58 +325,6 @@ class Sync:
         ours = self._trust.versions()
         if any(version > ours.get(role, 0) for role, version in theirs.items()):
             await self._trust.renew(source, theirs)
-
-    # -- handing in, and telling -----------------------------------------------------------------------------------
-
-    async def hand_in(self) -> None:
-        """Give the hosts of our own logs what we signed and they lack."""
-        for signed, host in await self._in_thread(self._to_hand_in):
-            try:
-                await self._wire.post(
-                    host, f"{LOG_PATH}{signed.log}/entries",
-                    await self._in_thread(write_signed, signed), "application/gzip",
-                )  # fmt: skip
-                await self.greet(host)
-            except ImiError as error:
-                log.warning("log not handed in", log=str(signed.log), host=host, code=error.code, reason=str(error))
-
-    def _to_hand_in(self) -> list[tuple[Signed, NodeId]]:
-        found = []
-        for mine in sorted(filter(None, map(LogId.parse, self._directory.own.logs()))):
-            held = self._directory.own.held(str(mine))
-            key = self._known_key(mine)
-            if (
-                key is None
-                or key.host == self._peers.us
-                or state_of(mine.node) != state_of(self._peers.us)
-                or held is None
-            ):
-                continue
-            there = self._directory.replica.held(str(mine))
-            first = there.size if there else 0
-            if mine.epoch == key.epoch and held.size > first:
-                entries = self._directory.own.entries(str(mine), first, held.size)
-                found.append((Signed(log=mine, first=first, entries=entries, note=held.note), key.host))
-        return found
-
-    async def tell(self) -> None:
-        """Tell the publisher of the trust list what logs contradict themselves; until it has taken it."""
-        for found in await self._in_thread(self._directory.own.evidence, untold=True):
-            if found.kind not in {LogRolledBack.code, LogForked.code}:
-                continue
-            try:
-                if self._publisher not in {None, self._peers.us}:
-                    await self._tell_one(self._publisher, found)
-            except ImiError as error:
-                log.warning("evidence not taken", log=found.log, code=error.code, reason=str(error))
-            else:
-                await self._in_thread(self._directory.own.told, found.id, at=self._clock.now())
-
-    async def _tell_one(self, publisher: NodeId | None, found: Evidence) -> None:
-        assert publisher is not None, "asked before"
-        proof = found.proof.to_json() if found.proof else None
-        report = {"kind": found.kind, "held": found.held, "seen": found.seen, "proof": proof}
-        await self._wire.post(publisher, EVIDENCE_PATH, json.dumps(report).encode(), "application/json")
 
     # -- serving ---------------------------------------------------------------------------------------------------
 
@@ -538,32 +349,11 @@ class Sync:
 
     async def take_entries(self, data: bytes, *, source: NodeId) -> Checkpoint:
         """Publish what a State's own node signed, for a log that lies here. Raises as `Host.accept`."""
-        signed = await self._in_thread(read_signed, data)
-        if state_of(signed.log.node) != state_of(source):
-            raise NotOurLog(f"{source} cannot hand in entries of {signed.log}", log=str(signed.log))
-        return await self._in_thread(self._directory.accept, signed, self._key(signed.log))
+        return await self._errands.take_entries(data, source=source)
 
     async def take_evidence(self, data: bytes, *, source: NodeId) -> None:
         """Keep what a peer reports of a log, if its notes show it. Raises BadEvidence, EvidenceFull."""
-        report = await self._in_thread(read_report, data)
-        found = await self._in_thread(check_report, report, self._keys_for(report.held, report.seen))
-        kept = await self._in_thread(
-            self._directory.own.keep_evidence, at=self._clock.now(), log=str(found), kind=report.kind, source=source,
-            held=report.held, seen=report.seen, more={"proof": report.proof} if report.proof else {},
-        )  # fmt: skip
-        if kept == "full":
-            raise EvidenceFull("there is more than enough against this log already", log=str(found))
-        if kept == "new":
-            log.error(
-                "a peer reports that a directory log contradicts itself",
-                log=str(found),
-                code=report.kind,
-                source=source,
-            )
-
-    def _keys_for(self, *notes: str) -> dict[str, LogKey]:
-        keys = {shown.name: self._known_key(shown) for shown in filter(None, map(log_of, notes))}
-        return {name: key for name, key in keys.items() if key}
+        await self._errands.take_evidence(data, source=source)
 
     async def _serve_log(self, request: web.Request) -> web.Response:
         found = await self._in_thread(self._server.find, request.match_info["path"])
