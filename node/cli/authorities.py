@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from node.cli.common import DEFAULT_CONFIG, Config, console, table
+from node.cli.directory import Alone, own_logs, signer_of
 from node.directory.model import Authority
 from node.ids import parse_node, parse_state
 
@@ -19,33 +20,22 @@ def import_(
     file: Annotated[Path, typer.Argument(help="JSONL file of one State's authorities.")],
     node: Annotated[str, typer.Option(help="Node they belong to; default: this node.")] = "",
     overlay: Annotated[Path | None, typer.Option(help="TOML file with competences, languages and roles.")] = None,
+    alone: Alone = False,
     config: Config = DEFAULT_CONFIG,
 ) -> None:
     """Append authorities to the log this node signs; peers follow within a minute, or at once while it runs.
 
     **Example** `imi-node authorities import EE.jsonl --overlay overlay.toml`
     """
-    from node.app import load_keys
-    from node.directory import Directory
-    from node.directory.directory import NotOurLog
     from node.directory.importing import Overlay, read_authorities
-    from node.settings import load
 
-    settings = load(config)
-    keys = load_keys(settings)
-    home = parse_node(node) if node else settings.node
-    directory = Directory(settings.data)
-    try:
+    with own_logs(config, alone=alone) as (settings, keys, directory):
+        home = parse_node(node) if node else settings.node
         found = list(read_authorities(file, node=home))
         if overlay is not None:
             laid = Overlay(overlay)
             found = [*(a for a in laid.over(found) if a.node == home), *laid.new(home)]
-        signer = keys.log_signer if home == settings.node else keys.hosted_logs.get(home)
-        if signer is None:
-            raise NotOurLog(f"this node has no key of the log of {home}: import on the node that hosts it")
-        checkpoint = directory.publish(home, found, signer)
-    finally:
-        directory.close()
+        checkpoint = directory.publish(home, found, signer_of(home, settings, keys))
     console.print(f"{len(found)} authorities added; the log of {home} has {checkpoint.size} entries now.")
 
 

@@ -195,8 +195,8 @@ class Follower:
         assert shown is not None, "a checkpoint was read before it is settled"
         name = str(shown)
         try:
-            check_root(self._replica.staged(name), checkpoint)
-            with self._replica.writing():
+            with self._replica.writing():  # the root too is looked at in it: a command may be at work beside the node
+                check_root(self._replica.staged(name), checkpoint)
                 standing = self._replica.standing(shown.name)
                 self._check_open(shown, standing)
                 begins = shown.epoch != standing.epoch

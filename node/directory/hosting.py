@@ -147,6 +147,40 @@ class Host:
         self._published(current)
         return checkpoint
 
+    def sign(
+        self, base: LogId, bodies: Sequence[bytes], signer: LogSigner, *, new_epoch: bool = False,
+        first: int | None = None,
+    ) -> Signed:  # fmt: skip
+        """Add entries to a log of ours that another node hosts, and sign it; what its host needs.
+
+        Args:
+            bodies: of the entries.
+            new_epoch: begin the next epoch after them, with what counts.
+            first: the first entry the host lacks; None: those that are new.
+
+        Raises:
+            NotPublishable: a body cannot be read by others; nothing is signed.
+            LogClosed: as `publish`.
+        """
+        with self._lock, self._own.writing():
+            current = self._current(base, signer.public_key)
+            before = self._own.staged(str(current)).size
+            if bodies:
+                self._append(current, bodies, signer)
+            if new_epoch:
+                self._append(current, [write_closing(Closing(current.epoch + 1, base.node))], signer)
+                self._open(current, signer, self._own)
+                current, before = current.at(current.epoch + 1), 0
+        for epoch in {max(current.epoch - 1, 1), current.epoch}:
+            self._follow(current.at(epoch))
+        held = self._own.held(str(current))
+        start = before if first is None else first
+        size = held.size if held else 0
+        return Signed(
+            log=current, first=start, entries=self._own.entries(str(current), start, size),
+            note=held.note if held else "",
+        )  # fmt: skip
+
     def accept(self, signed: Signed, key: LogKey) -> Checkpoint:
         """Publish what a log's owner signed elsewhere; the same once more changes nothing.
 

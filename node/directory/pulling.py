@@ -11,9 +11,19 @@ import structlog
 from node import merkle
 from node.clock import Clock
 from node.directory.directory import Directory
-from node.directory.replication import MAX_PAGE_BYTES, BadPage, Checkpoint, Divergence, LogId, pages, read_page
+from node.directory.replication import (
+    MAX_PAGE_BYTES,
+    PAGE,
+    BadPage,
+    Checkpoint,
+    Divergence,
+    Entry,
+    LogId,
+    pages,
+    read_page,
+)
 from node.directory.serving import TILE_BYTES, gunzip, tile_path
-from node.errors import ImiError
+from node.errors import ImiError, Unavailable
 from node.ids import NodeId
 from node.merkle import TILE, TILE_HEIGHT
 
@@ -21,6 +31,12 @@ MAX_TILES: Final = 64  # fetched to look at one suspected fork
 
 log = structlog.get_logger()
 T = TypeVar("T")
+
+
+class PulledBeside(Unavailable):
+    """A command beside the node, or the node beside the command, pulls the same log: the next greeting will tell."""
+
+    code = "unavailable.log-pulled-beside"
 
 
 class Wire(Protocol):
@@ -74,7 +90,8 @@ class Puller:
                     path = tile_path(shown, "entries", page, width)
                     data = await self._wire.get(source, path, limit=MAX_PAGE_BYTES)
                     self._crash_at("page fetched")
-                    await self._in_thread(self._stage, checkpoint.log, data, width, skip, is_host=source == host)
+                    entries = await self._in_thread(_read, data, width, skip, is_host=source == host)
+                    await self._in_thread(self._stage, checkpoint.log, entries, page * PAGE + skip)
                     self._crash_at("page staged")
                 await self._in_thread(self._directory.settle, checkpoint, source=source)
                 self._crash_at("settled")
@@ -93,8 +110,11 @@ class Puller:
         if failure is not None:
             raise failure
 
-    def _stage(self, name: str, data: bytes, width: int, skip: int, *, is_host: bool) -> None:
-        self._directory.replica.stage(name, read_page(gunzip(data), count=width, from_host=is_host)[skip:])
+    def _stage(self, name: str, entries: Sequence[Entry], first: int) -> None:
+        with self._directory.replica.writing():
+            if self._directory.replica.staged(name).size != first:
+                raise PulledBeside(f"somebody else pulls {name} into the same file", log=name)
+            self._directory.replica.stage(name, entries)
 
     async def _look_for_fork(self, shown: LogId, checkpoint: Checkpoint, source: NodeId) -> None:
         """Does what the owner signed begin with what we hold? A few hash tiles tell, and prove it.
@@ -139,3 +159,7 @@ class Puller:
             path = tile_path(shown, level, number, width)
             tiles[level, number] = await self._wire.get(source, path, limit=TILE_BYTES)
         raise ValueError("the proof needs more tiles than a log has")
+
+
+def _read(data: bytes, width: int, skip: int, *, is_host: bool) -> list[Entry]:
+    return read_page(gunzip(data), count=width, from_host=is_host)[skip:]
