@@ -56,12 +56,18 @@ class Frontier:
         size, roots = self.size, list(self.roots)
         full: list[tuple[int, int, bytes]] = []
         for leaf in leaves:
-            carry, height = leaf, 0
-            while size >> height & 1:
-                carry = node_hash(roots.pop(), carry)
-                height += 1
-                if not height % TILE_HEIGHT:
-                    full.append((height // TILE_HEIGHT, size >> height, carry))
+            carry, bit = leaf, size
+            if size & (TILE - 1) != TILE - 1:  # the common case: no tile fills
+                while bit & 1:
+                    carry = node_hash(roots.pop(), carry)
+                    bit >>= 1
+            else:
+                height = 0
+                while size >> height & 1:
+                    carry = node_hash(roots.pop(), carry)
+                    height += 1
+                    if not height % TILE_HEIGHT:
+                        full.append((height // TILE_HEIGHT, size >> height, carry))
             roots.append(carry)
             size += 1
         return Frontier(size, tuple(roots)), full

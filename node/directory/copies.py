@@ -9,7 +9,7 @@ from hashlib import sha256
 from typing import Final
 
 from node.directory.model import BadEntry, By, Change, Deleted, Kind, read_change
-from node.directory.replication import Closing, Entry, LogId, batches, read_closing, read_opening
+from node.directory.replication import CLOSE, Closing, Entry, LogId, batches, read_closing, read_opening
 from node.directory.store import AT_ONCE, LOGS, LogStore
 from node.ids import AuthorityId, NodeId
 
@@ -184,7 +184,7 @@ def read_entries(entries: Iterable[Entry], log: LogId, first: int, *, closed: bo
             continue
         if closed or closing:
             reading.invalid.append((seq, "it stands behind the end of its epoch"))
-        elif found := read_closing(entry.body, log):
+        elif entry.body.startswith(CLOSE) and (found := read_closing(entry.body, log)):
             closing = found
         elif seq == 0 and log.epoch > 1 and read_opening(entry.body):
             continue

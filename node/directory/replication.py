@@ -44,7 +44,7 @@ _ORIGIN: Final = "imi-federation/"
 _LOG: Final = re.compile(r"([A-Z]{2}(?:-[A-Z0-9]{1,8})?)/([a-z-]{1,40})(?:/([2-9]|[1-9][0-9]{1,2}))?")
 _CHECKPOINT: Final = re.compile(rf"imi-federation/({_LOG.pattern})\n(0|[1-9][0-9]{{0,12}})\n([A-Za-z0-9+/]{{43}}=)\n")
 _OPEN: Final = b'{"op":"open",'
-_CLOSE: Final = b'{"op":"close",'
+CLOSE: Final = b'{"op":"close",'  # how the body of an epoch's last entry begins
 
 
 class BadCheckpoint(PeerError):
@@ -247,12 +247,12 @@ def read_opening(body: bytes | None) -> Opening | None:
 
 def write_closing(closing: Closing) -> bytes:
     """The body of an epoch's last entry."""
-    return _CLOSE + json.dumps({"epoch": closing.epoch, "host": closing.host})[1:].encode()
+    return CLOSE + json.dumps({"epoch": closing.epoch, "host": closing.host})[1:].encode()
 
 
 def read_closing(body: bytes | None, log: LogId) -> Closing | None:
     """Inverse of write_closing; None for any other entry, and for one that names another epoch than the next."""
-    match _special(body, _CLOSE):
+    match _special(body, CLOSE):
         case {"epoch": int(epoch), "host": str(host)} if epoch == log.epoch + 1 and LogId.parse(f"{host}/x"):
             return Closing(epoch, NodeId(host))
         case _:
