@@ -72,6 +72,7 @@ def init(
         console.print(
             f'     and the operators of {before} have written, under [relay] in its settings: {code} = "{address}"',
             markup=False,
+            soft_wrap=True,
         )
     console.print(f"  4. imi-node check --config {folder / 'node.toml'}, then imi-node serve --config …")
 
