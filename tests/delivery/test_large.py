@@ -70,9 +70,9 @@ async def test_a_hundred_megabytes_take_little_memory_on_either_side(tmp_path):
         assert (await france.database.read(arrived))[-1] == f"see the file {summed(Noise(LARGE * MIB))}"
 
 
-async def delivered(folder, count):
-    async with SmallNode(folder, EE).storing() as estonia:
-        rows = await estonia.database.read(lambda s: s.execute(select(OutboxRow.state)).scalars().all())
+async def delivered(folder, count, sender=EE):
+    async with SmallNode(folder, sender).storing() as node:
+        rows = await node.database.read(lambda s: s.execute(select(OutboxRow.state)).scalars().all())
     return [*rows].count("received") == count
 
 

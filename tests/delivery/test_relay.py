@@ -210,14 +210,14 @@ async def test_what_is_wrong_with_a_message_counts_against_its_sender_not_its_re
         assert refused.peer == DE_SN
 
 
-@pytest.mark.parametrize("target", ["EE", "DE", "XX", "de-sn", "DE-HH"])
-async def test_a_relay_passes_nothing_on_to_others(tmp_path, target):
+async def test_a_relay_passes_nothing_on_to_others(tmp_path):
     """Else anybody could use its address and its certificate."""
     prepare(tmp_path, [EE, FR, DE, DE_SN], relays={DE_SN: "DE"})
     async with running(tmp_path, EE, FR, DE, DE_SN, sending=False) as (_, france, _, _):
-        with pytest.raises(PeerAnswered) as caught:
-            await france.parts.transport.post(DE, f"{RELAY_PATH}{target}/as4", b"<x/>", AS4)
-        assert caught.value.status == 403
+        for target in ("EE", "DE", "FR", "XX", "de-sn", "DE-HH"):
+            with pytest.raises(PeerAnswered) as caught:
+                await france.parts.transport.post(DE, f"{RELAY_PATH}{target}/as4", b"<x/>", AS4)
+            assert caught.value.status == 403
 
 
 async def test_only_messages_are_passed_on(folder):
