@@ -14,6 +14,7 @@ from node.domain.calendars import Calendars
 from node.domain.conditions import COUNTERS, Condition
 from node.domain.deadlines import UNION
 from node.domain.events import RECEIVED
+from node.domain.handover import HAND_OVER
 from node.domain.files import DefinitionFault, Document
 from node.domain.procedures import ANSWER_TYPES, ANSWERS, COMMENTS, Deadline, Field, Procedure, Step
 from node.domain.resolving import Sources, holdable, public_name
@@ -110,7 +111,7 @@ def _reserved(c: Checking) -> Faults:
     for step in p.steps.values():
         for name in RESERVED & step.control.keys():
             yield c.in_step(step, f"{name} is a word of its own", "control")
-        if step.name == RECEIVED:
+        if step.name in {RECEIVED, *HAND_OVER}:
             yield c.in_step(step, "is built in")
 
 

@@ -11,7 +11,7 @@ import hashlib
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from functools import cached_property
 from typing import Annotated, Final, Literal
 
@@ -31,6 +31,7 @@ Scope = Literal["case", "state", "authority", "receipt"]
 Value = str | tuple[str, ...]  # one authority, date, choice or case; or sorted authorities or keys
 Lane = str  # an author and a scope: `EE:x`, `EE:x#state`
 
+_TICK: Final = timedelta(milliseconds=1)
 _NO_CASE: Final = CaseId("")
 _NOTHING: Final = EventId("")
 _NAME = r"^[a-z][a-z0-9-]{0,59}$"
@@ -139,6 +140,12 @@ def commitment(salt: bytes, content: Mapping[str, object]) -> str:
 def signing_input(event_id: EventId) -> bytes:
     """What an author's node signs (Ed25519)."""
     return b"imi-event/1\n" + event_id.encode()
+
+
+def later_than(newest: datetime | None, at: datetime) -> datetime:
+    """The instant of an event signed at `at`, in whole milliseconds: behind the newest it counts on."""
+    whole = at.replace(microsecond=at.microsecond // 1000 * 1000)
+    return max(whole, newest + _TICK) if newest else whole
 
 
 def parse_event(data: bytes, *, stored: bool = False) -> Event:

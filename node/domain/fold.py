@@ -3,7 +3,9 @@
 Moves form a tree: each names the move before it. Where two follow the same move, the rule picks one; the other is
 superseded, with everything allowed after it. An event is allowed or not by its past alone (`judging`): the path to
 `after`, and of the lanes what it names in `seen`, with an earlier instant. So events are judged once, in the order of
-their instants, and only whether they still count depends on what else arrived.
+their instants, and only whether they still count depends on what else arrived. Where an authority moved to another
+node, the hand-over that both nodes signed ends the old one's right to act for it (`handover`): what it signed besides
+is superseded too, with everything that followed it.
 """
 
 from __future__ import annotations
@@ -12,10 +14,12 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
+from types import MappingProxyType
 from typing import Final
 
 from node.domain.calendars import Calendars
 from node.domain.events import RECEIVED, Event, Lane, Value
+from node.domain.handover import HAND_OVER, Signers, ended, hand_overs, is_well_formed
 from node.domain.judging import refusal
 from node.domain.procedures import Procedure, Step
 from node.domain.view import View, admissions, named, word_value
@@ -34,6 +38,7 @@ def fold(
     *,
     inside: State | None = None,
     own: AuthorityId | None = None,
+    signers: Signers = MappingProxyType({}),
 ) -> View:
     """The case these events make.
 
@@ -41,18 +46,24 @@ def fold(
         events: in any order, repeated or not; of one case (the first event may still be missing).
         inside: takes the events of scope `state` of this State's authorities too.
         own: takes the events of scope `authority` of this authority too (they never leave it).
+        signers: which node signed which event; read only of authorities that moved.
     """
-    return Folding(procedure, events, calendars, inside=inside, own=own).view()
+    return Folding(procedure, events, calendars, inside=inside, own=own, signers=signers).view()
 
 
 def parties(
-    procedure: Procedure, events: Iterable[Event], calendars: Calendars, *, inside: State | None = None
+    procedure: Procedure,
+    events: Iterable[Event],
+    calendars: Calendars,
+    *,
+    inside: State | None = None,
+    signers: Signers = MappingProxyType({}),
 ) -> Mapping[AuthorityId, frozenset[AuthorityId]]:
     """Who is or was a party on any branch, and the authors of the allowed events that named it.
 
     Only allowed events are read, or a forged one could hand the case to an outsider.
     """
-    return Folding(procedure, events, calendars, inside=inside).parties()
+    return Folding(procedure, events, calendars, inside=inside, signers=signers).parties()
 
 
 def readable(
@@ -144,26 +155,38 @@ class Folding:
         *,
         inside: State | None = None,
         own: AuthorityId | None = None,
+        signers: Signers = MappingProxyType({}),
     ) -> None:
         self.procedure, self.calendars = procedure, calendars
         once = {e.id: e for e in events if _is_ours(e, inside, own)}
         self.case = min((e.case_id for e in once.values()), default=CaseId(""))
         self.events = {i: e for i, e in once.items() if e.case_id == self.case}
         self.held = _heads(self.events.values())
+        self.signers = signers
+        self.hand_overs = hand_overs(self.events.values(), signers)
+        self.ended = ended(self.events.values(), signers, self.hand_overs)
         self.root = _Tip(None, None, procedure.start)
         self.tips: dict[EventId, _Tip] = {EventId(""): self.root}
         self.refused: dict[EventId, str] = {}
         self.waiting: set[EventId] = set()
         self.receipts: list[Event] = []
+        self.moved: list[Event] = []
         for event in sorted(self.events.values(), key=lambda e: (e.at, e.id)):
             self._take(event)
 
     def _take(self, event: Event) -> None:
+        if event.id in self.ended:
+            return
+        if event.step in HAND_OVER:
+            self._take_hand_over(event)
+            return
         tip = self.tips.get(event.after)
         if not self._is_ready(event):
             self.waiting.add(event.id)
         elif tip is None:
-            if event.after in self.waiting or event.after not in self.events:
+            if event.after in self.ended:
+                self.ended[event.id] = self.ended[event.after]
+            elif event.after in self.waiting or event.after not in self.events:
                 self.waiting.add(event.id)
             else:
                 self.refused[event.id] = "follows-refused"
@@ -171,6 +194,13 @@ class Folding:
             self.refused[event.id] = reason
         else:
             self._attach(tip, event)
+
+    def _take_hand_over(self, event: Event) -> None:
+        """It waits for nothing and follows nothing: what it says does not depend on where the case stands."""
+        if is_well_formed(event):
+            self.moved.append(event)
+        else:
+            self.refused[event.id] = "control"
 
     def _is_ready(self, event: Event) -> bool:
         if event.scope == "receipt":  # goes to one node only: its lane has gaps elsewhere
@@ -236,7 +266,8 @@ class Folding:
         tip, superseded = self._choose()
         lanes = tuple(event for passed in tip.path() for event in sorted(passed.lanes, key=lambda e: (e.at, e.id)))
         final = bool(tip.moves) and self.procedure.states[tip.state].final
-        allowed = [event for event, _ in self.allowed()]
+        allowed = [*(event for event, _ in self.allowed()), *self.moved]
+        everyone = self.parties() if self.hand_overs else {}
         opening = self.events.get(EventId(self.case))
         return View(
             case=self.case,
@@ -250,6 +281,7 @@ class Folding:
             released=tip.released,
             closed_at=tip.moves[-1].at if final else None,
             superseded=superseded,
+            ended=self.ended,
             refused=self.refused,
             waiting=frozenset(self.waiting),
             wanted=self._wanted(),
@@ -259,6 +291,7 @@ class Folding:
             newest=max((event.at for event in allowed), default=None),
             forked=self._forked(),
             receipts=self._receipts(),
+            hand_overs={authority: one for authority, one in self.hand_overs.items() if authority in everyone},
         )
 
     def _choose(self) -> tuple[_Tip, dict[EventId, EventId]]:
@@ -281,8 +314,10 @@ class Folding:
         return wanted
 
     def _forked(self) -> frozenset[tuple[Lane, int]]:
-        times = Counter((e.lane, e.seq) for e in self.events.values())
-        return frozenset(place for place, count in times.items() if count > 1)
+        """By one node: where an authority moved, both may have numbered receipts, which nobody but their reader has."""
+        counted = (e for e in self.events.values() if e.id not in self.ended)
+        times = Counter((e.lane, e.seq, self.signers.get(e.id)) for e in counted)
+        return frozenset((lane, seq) for (lane, seq, _), count in times.items() if count > 1)
 
     def _receipts(self) -> dict[AuthorityId, dict[Lane, int]]:
         held: dict[AuthorityId, dict[Lane, int]] = {}

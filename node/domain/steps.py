@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Final
 
 from node.domain.calendars import Calendars
 from node.domain.conditions import Condition, Operand, holds
-from node.domain.events import RECEIVED, Event, Lane, Opening, Part, Scope, Value, commitment
+from node.domain.events import RECEIVED, Event, Lane, Opening, Part, Scope, Value, commitment, later_than
 from node.domain.forms import Content
 from node.domain.judging import Words
 from node.domain.procedures import ANSWERS, COMMENTS, Procedure, Step
@@ -17,7 +17,6 @@ from node.domain.view import View
 from node.ids import AuthorityId, CaseId, EventId, state_of
 
 _SETTING: Final = "setting."
-_TICK: Final = timedelta(milliseconds=1)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -100,7 +99,7 @@ def compose(
         role=role,
         author=author,
         seq=(view.used.get(lane, 0) if view else 0) + 1,
-        at=_instant(at, view),
+        at=later_than(view.newest if view else None, at),
         catalogue=edition,
         case=view.case if view else CaseId(""),
         after=view.head if view else EventId(""),
@@ -144,11 +143,6 @@ def split(step: Step, audience: str, content: Content) -> Mapping[str, Mapping[s
         given = content.get(form, {})
         part[form] = dict(given) if form in (ANSWERS, COMMENTS) else {k: given[k] for k in keys if k in given}
     return {form: fields for form, fields in part.items() if fields}
-
-
-def _instant(at: datetime, view: View | None) -> datetime:
-    whole = at.replace(microsecond=at.microsecond // 1000 * 1000)
-    return max(whole, view.newest + _TICK) if view and view.newest else whole
 
 
 def _seen(view: View, scope: Scope, author: AuthorityId) -> dict[Lane, int]:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from node.domain.events import Event, Lane, Opening, Value
+from node.domain.handover import HandOver
 from node.domain.procedures import Procedure
 from node.ids import AuthorityId, CaseId, EventId, State, state_of
 
@@ -20,6 +21,8 @@ class View:
     the reason. `waiting` holds events something before them is missing for, `wanted` the lanes to ask for, up to which
     `seq`, and `unknown` the moves they follow that are not here. `heads` is how far each lane may be named in `seen`,
     `used` the highest `seq` held, `forked` what a lane holds twice (a restored backup). `receipts`: who holds what.
+    `hand_overs`: which parties moved to another node while the case ran, as both nodes signed; `ended`: what the node
+    they left signed without right, and what followed that, to the `taken-over` that says so.
     """
 
     case: CaseId
@@ -42,6 +45,8 @@ class View:
     newest: datetime | None = None
     forked: frozenset[tuple[Lane, int]] = frozenset()
     receipts: Mapping[AuthorityId, Mapping[Lane, int]] = field(default_factory=dict)
+    hand_overs: Mapping[AuthorityId, HandOver] = field(default_factory=dict)
+    ended: Mapping[EventId, EventId] = field(default_factory=dict)
 
     @property
     def head(self) -> EventId:
@@ -94,6 +99,7 @@ class View:
             self.released,
             self.closed_at,
             dict(self.superseded),
+            {authority: (one.moved.id, one.taken.id) for authority, one in self.hand_overs.items()},
         )
 
 

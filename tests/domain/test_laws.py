@@ -15,7 +15,9 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 from node.domain.fold import View, fold, parties, readable
+from node.domain.handover import HAND_OVER
 
+SIBLING = "DE-SN"  # a node that never hosted any of the authorities
 ENOUGH = 50  # times every step, race and audience is met in the long run
 
 
@@ -53,6 +55,7 @@ def all_nodes_agree(world, _dice) -> None:
     whole = world.told(world.fold(world.shared_events()))
     for node in world.involved():
         own = world.fold(e for e in node.events.values() if e.scope == "case")
+        assert not node.held.keys() - world.rogue, f"{node.name} holds {node.held}"
         assert not own.waiting, f"{node.name} waits for {own.wanted} {own.unknown}"
         assert world.told(own) == whole, f"{node.name} sees another case"
 
@@ -68,18 +71,24 @@ def order_and_repetition_do_not_matter(world, dice) -> None:
 
 def what_has_no_right_changes_nothing(world, dice) -> None:
     events = world.shared_events()
-    before = world.fold(events).shared(), world.laws.parties(world.procedure, events, world.calendars)
+
+    def told(held) -> tuple:
+        found = world.laws.parties(world.procedure, held, world.calendars, signers=world.signers)
+        return world.fold(held).shared(), found
+
+    before = told(events)
     for wrong, extra in world.forged(dice):
-        more = [*events, *extra]
-        after = world.fold(more).shared(), world.laws.parties(world.procedure, more, world.calendars)
-        assert after == before, f"an event {wrong} changed the case"
+        assert told([*events, *extra]) == before, f"an event {wrong} changed the case"
 
 
 def states_are_declared(world, _dice) -> None:
     for node in world.involved():
         view = node.view()
         assert view.state in world.procedure.states
-        assert not view.refused, f"{node.name} refused an honest event: {set(view.refused.values())}"
+        refused = {e: why for e, why in view.refused.items() if e not in world.rogue}
+        if world.rogue:  # whom the old node named without right has no role after all
+            refused = {e: why for e, why in refused.items() if why not in ("role-not-held", "condition", "state")}
+        assert not refused, f"{node.name} refused an honest event: {set(refused.values())}"
         assert (view.closed_at is not None) == world.procedure.states[view.state].final
 
 
@@ -87,7 +96,7 @@ def parts_reach_whom_they_are_for_and_nobody_else(world, _dice) -> None:
     ever = world.roles_ever()
     events = world.everything()
     roles, audiences = world.procedure.roles, world.procedure.audiences
-    released = {world.procedure.step(e.step).release for e in events.values()}
+    released = {step.release for e in events.values() if (step := world.procedure.step(e.step))}
     for node, event, audience in world.reached:
         step = world.procedure.step(events[event].step)
         readers = audiences[audience]
@@ -101,12 +110,88 @@ def parts_reach_whom_they_are_for_and_nobody_else(world, _dice) -> None:
             assert not lacking, f"{authority} may read what its node never got"
 
 
+# --- the laws of a move (ADR 10) -----------------------------------------------------------------------------------
+
+
+def what_the_old_node_signs_after_a_move_counts_nowhere(world, _dice) -> None:
+    """Whatever number and instant it has, and whatever honest steps followed it before the move was heard of."""
+    events = world.everything()
+    bad = set(world.rogue)
+    while more := {i for i, e in events.items() if e.after in bad and e.step not in HAND_OVER} - bad:
+        bad |= more
+    for node in world.involved():
+        counting = {event.id for event in node.view().counting()}
+        assert not counting & bad, f"{node.name} counts what the old node signed after the move"
+        for one in node.view().hand_overs.values():
+            ours = {i for i, e in events.items() if e.lane == one.moved.lane and i not in bad}
+            lost = {i for i in ours if not one.lets_count(events[i], world.signers)} - {one.moved.id}
+            assert not {i for i in lost if events[i].step not in HAND_OVER}, "a hand-over leaves out an honest step"
+    honest = [e for i, e in events.items() if e.scope == "case" and i not in bad]
+    named = {*world.laws.parties(world.procedure, honest, world.calendars, signers=world.signers)}
+    shared = world.shared_events()
+    assert {*world.laws.parties(world.procedure, shared, world.calendars, signers=world.signers)} == named
+
+
+def nothing_is_lost_in_a_move(world, _dice) -> None:
+    """Without misuse, the case is what it would be had nobody moved: every step counts, no date is another."""
+    if world.rogue:
+        return
+    events = world.shared_events()
+    stayed = [e for e in events if e.step not in HAND_OVER]
+    gaps = {e.author for e in events if e.step in HAND_OVER}
+    whole, without = (fold(world.procedure, es, world.calendars, signers=world.signers) for es in (events, stayed))
+    assert not whole.ended
+    counting = {e.id for e in whole.counting()}
+    if not gaps:
+        assert world.told(whole) == world.told(without)
+    lost = {e.id for e in stayed} - counting - {*whole.superseded, *whole.refused}
+    assert not lost, "a step before or after a move has no effect"
+    assert all(one.moved.author in world.homes for one in whole.hand_overs.values())
+
+
+def each_authority_has_one_node_that_can_go_on(world, _dice) -> None:
+    for authority, homes in world.homes.items():
+        nodes = [node.name for node in world.nodes.values() if node.acts_for(authority)]
+        assert nodes == homes[-1:], f"{authority} is on {homes}, and {nodes} sign for it"
+    for move in world.moves:
+        if move.listed and move is [m for m in world.moves if m.authority == move.authority][-1]:
+            for node in (n for n in world.involved() if move.authority in n.parties()):
+                found = node.view().hand_overs.get(move.authority)
+                assert found, f"{node.name} knows of no move of {move.authority}"
+                assert found.to == move.new
+
+
+def no_other_node_gets_past_the_door(world, dice) -> None:
+    """A sibling that never hosted an authority cannot sign for it; nor can one it left in a case it was not in."""
+    for event in dice.sample(world.shared_events(), 1):
+        forged = replace(event, seq=event.seq + 50)
+        for node in world.involved():
+            for signer in (SIBLING, "EE", "FR"):
+                if signer not in world.homes[event.author]:
+                    assert not node.opens_to(forged, signer)
+
+
+def an_old_home_keeps_no_part(world, _dice) -> None:
+    for name in {move.old for move in world.moves if move.listed}:
+        node = world.nodes[name]
+        view = node.view()
+        gone = [a for a in node.leaving if node.home(a) != name and a in view.hand_overs]
+        was_for = {p for a in gone for p in readable(world.procedure, view, a, carried=True)}
+        may = {p for a in node.hosted for p in readable(world.procedure, view, a, carried=True)}
+        assert not node.parts & was_for - may, f"{name} keeps parts of an authority that left"
+
+
 LAWS: tuple[Callable, ...] = (
     all_nodes_agree,
     order_and_repetition_do_not_matter,
     what_has_no_right_changes_nothing,
     states_are_declared,
     parts_reach_whom_they_are_for_and_nobody_else,
+    what_the_old_node_signs_after_a_move_counts_nowhere,
+    nothing_is_lost_in_a_move,
+    each_authority_has_one_node_that_can_go_on,
+    no_other_node_gets_past_the_door,
+    an_old_home_keeps_no_part,
 )
 
 
@@ -132,6 +217,7 @@ def met(world) -> Counter:
             found.update(("race", step.name) for step in steps if step.race)
     found.update({("audience", audience): n for audience, n in world.delivered.items()})
     for node in world.involved():  # some parts are for their author's own node only
+        found.update(("move", what) for what, n in world.crossed.items() for _ in range(n)) if node is world.involved()[0] else None
         read = {part for a in node.hosted for part in readable(world.procedure, node.view(), a)}
         found.update(("audience", audience) for _, audience in read)
     return found

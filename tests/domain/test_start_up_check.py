@@ -167,6 +167,7 @@ FAULTS = [
     (WORKFLOW, 'control = { questions = "keys" }', 'control = { questions = "keys", why = "text" }', r"step.answer.control: control why = 'text' could carry text"),
     (WORKFLOW, 'open = "keys"', 'author = "keys"', r"variables.author: author is a word of its own"),
     (WORKFLOW, "[step.close]", "[step.received]", r"step.received: is built in"),
+    (WORKFLOW, "[step.close]", "[step.moved]", r"step.moved: is built in"),
     (WORKFLOW, 'answer = "text", data = "P"', 'answer = "text"', r"forms.note.fields.text.data: key missing"),
     (WORKFLOW, 'forms = "answers"', 'forms = "answers"\naudience = "side"', r"step.answer.forms: responding may not read what it writes for side"),
     (WORKFLOW, 'forms = "answers"', 'forms = "answers"\naudience = "moon"', r"step.answer.audience: unknown audience moon"),
