@@ -13,7 +13,7 @@ import structlog
 from node.clock import Clock, SystemClock
 from node.directory.following import JUST_ASKED, Follower, Showing
 from node.directory.hosting import Host, LogSigner, NotOurLog, Signed
-from node.directory.model import OPERATOR, Authority, By, Change, Kind, Record
+from node.directory.model import OPERATOR, Authority, By, Change, Kind, Move, Record
 from node.directory.originals import Evidence, Originals
 from node.directory.replication import COLLECTION, BadPage, Checkpoint, Divergence, LogId, batches
 from node.directory.search import Replica, SearchResult
@@ -83,9 +83,18 @@ class Directory:
             self._generation += 1
             self._cache.clear()
 
-    def node_of(self, authority: AuthorityId, /) -> NodeId:
-        """The node that hosts it. Raises UnknownAuthority."""
-        return self.get(authority).node
+    def homes_of(self, authority: AuthorityId, /) -> tuple[NodeId, ...]:
+        """The nodes that hosted it, in order; the last one does. Raises UnknownAuthority."""
+        return self.get(authority).homes
+
+    def moved(self) -> Mapping[AuthorityId, tuple[NodeId, ...]]:
+        """The authorities that ever moved, with the nodes that hosted them, in order."""
+        return {found.id: found.homes for found in self.replica.moved()}
+
+    def coming(self, node: NodeId) -> tuple[Move, ...]:
+        """The moves to a node that were announced and that it has not answered: it may accept them."""
+        found = ((move, self.replica.find(move.id)) for move in self.replica.moves_to(node))
+        return tuple(move for move, known in found if known and known.homes == move.homes[:-1])
 
     def search(
         self,

@@ -99,11 +99,17 @@ class Authority:
     identifiers: Mapping[Code, Name] = field(default_factory=dict)  # scheme -> what others call it
     assignment_invented: bool = False
     source: Name = ""
+    former: Annotated[tuple[Node, ...], Field(max_length=200)] = ()  # the nodes it was on before, in order
 
     @property
     def state(self) -> State:
         """The State it belongs to."""
         return state_of(self.id)
+
+    @property
+    def homes(self) -> tuple[NodeId, ...]:
+        """The nodes that hosted it, in order; the last one does."""
+        return (*self.former, self.node)
 
     @property
     def name(self) -> str:
@@ -190,10 +196,32 @@ class RepositoryEntry:
     status: Literal["published", "withdrawn"] = "published"
 
 
-Record = Authority | AuthorityGroup | Register | RepositoryEntry
-Kind = Literal["authority", "group", "register", "entry"]
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Move:
+    """An authority moves to another node of its State: what the node it leaves says (ADR 10).
+
+    It counts when the log of the new node has the authority too, with the same `homes`. Never taken back: two logs have
+    no common order, so some would have read of the move before and some after.
+    """
+
+    kind: ClassVar[str] = "move"
+
+    id: Id  # of the authority
+    node: Node  # that it leaves
+    to: Node
+    former: Annotated[tuple[Node, ...], Field(max_length=200)] = ()  # where it was before that
+    cases: Annotated[int, Field(ge=0)] = 0  # that go with it
+
+    @property
+    def homes(self) -> tuple[NodeId, ...]:
+        """The nodes that hosted it, in order, up to the new one."""
+        return (*self.former, self.node, self.to)
+
+
+Record = Authority | AuthorityGroup | Move | Register | RepositoryEntry
+Kind = Literal["authority", "group", "move", "register", "entry"]
 COLLECTIONS: Final[Mapping[str, tuple[Kind, ...]]] = {  # which log speaks of what
-    "authorities": ("authority", "group"),
+    "authorities": ("authority", "group", "move"),
     "registers": ("register",),
     "repositories": ("entry",),
 }
@@ -235,6 +263,7 @@ class _Put(_Body):
     op: Literal["put"]
     authority: Authority | None = None
     group: AuthorityGroup | None = None
+    move: Move | None = None
     register_: Register | None = Field(default=None, alias="register")
     entry: RepositoryEntry | None = None
 
@@ -248,7 +277,7 @@ class _Delete(_Body):
 _CHANGE: TypeAdapter[_Put | _Delete] = TypeAdapter(Annotated[_Put | _Delete, Field(discriminator="op")])
 _BY: TypeAdapter[By] = TypeAdapter(By)
 _RECORDS: Final[Mapping[str, TypeAdapter[Any]]] = {
-    one.kind: TypeAdapter(one) for one in (Authority, AuthorityGroup, Register, RepositoryEntry)
+    one.kind: TypeAdapter(one) for one in (Authority, AuthorityGroup, Move, Register, RepositoryEntry)
 }
 
 
@@ -281,7 +310,7 @@ def read_change(body: bytes, *, node: NodeId, collection: str = "authorities") -
 
 
 def _only(put: _Put) -> Record:
-    found = [one for one in (put.authority, put.group, put.register_, put.entry) if one is not None]
+    found = [one for one in (put.authority, put.group, put.move, put.register_, put.entry) if one is not None]
     if len(found) != 1:
         raise BadEntry("a directory entry puts one record, no more and no less")
     return found[0]

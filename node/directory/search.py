@@ -14,11 +14,13 @@ import structlog
 
 from node.directory.copies import COPIES, Copies
 from node.directory.folding import sound, sounds, spellings, words
+from node.directory.homes import resolve
 from node.directory.model import (
     Authority,
     By,
     Change,
     Deleted,
+    Move,
     Record,
     read_authority,
     read_by,
@@ -41,12 +43,17 @@ CREATE TABLE IF NOT EXISTS codes (kind TEXT NOT NULL, code TEXT NOT NULL, number
 CREATE INDEX IF NOT EXISTS codes_number ON codes (number);
 CREATE TABLE IF NOT EXISTS records (kind TEXT NOT NULL, id TEXT NOT NULL, node TEXT NOT NULL, state TEXT NOT NULL,
   data BLOB NOT NULL, by BLOB NOT NULL, PRIMARY KEY (kind, id)) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS claims (id TEXT NOT NULL, node TEXT NOT NULL, data BLOB NOT NULL, by BLOB NOT NULL,
+  PRIMARY KEY (id, node)) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS moves (id TEXT NOT NULL, node TEXT NOT NULL, to_node TEXT NOT NULL, data BLOB NOT NULL,
+  PRIMARY KEY (id, node)) WITHOUT ROWID;
 CREATE VIRTUAL TABLE IF NOT EXISTS search USING fts5 (
   names, competence, place, sound, tokenize = 'unicode61 remove_diacritics 0', prefix = '3');
 """
 # bm25 takes more negative for better; names weigh most, and bodies with a role come first among equals
 _BM25: Final = "bm25(search, 10.0, 4.0, 2.0, 3.0)"
 _RANK: Final = f"{_BM25} - 3.0 * a.has_roles"
+_MOVES_OF: Final = "SELECT data FROM moves WHERE id = ?"
 _MIN_BEGINNING: Final = 4
 _MAX_CODES: Final = 20
 
@@ -98,10 +105,14 @@ class Replica(Copies):
         """Make the records what these entries of a node's log say, in one transaction."""
         newest = {(change.kind, change.id): (change, by) for change, by in changes}
         authorities = [(c, by) for c, by in newest.values() if c.kind == Authority.kind]
-        others = [(c, by) for c, by in newest.values() if c.kind != Authority.kind]
+        moves = [c for c, _ in newest.values() if isinstance(c, Move)]  # one is never taken back
+        others = [(c, by) for c, by in newest.values() if c.kind not in (Authority.kind, Move.kind)]
         with self.writing() as connection:
-            self._forget(connection, [change for change, _ in authorities], node)
-            self._insert(connection, [(c, by) for c, by in authorities if isinstance(c, Authority)])
+            disputed = self._disputed(connection, [c for c, _ in authorities], node)
+            plain = [(c, by) for c, by in authorities if c.id not in disputed]
+            self._forget(connection, [change for change, _ in plain], node)
+            self._insert(connection, [(c, by) for c, by in plain if isinstance(c, Authority)])
+            self._settle_homes(connection, [(c, by) for c, by in authorities if c.id in disputed], moves, node)
             connection.executemany(
                 "DELETE FROM records WHERE kind = ? AND id = ? AND node = ?", ((c.kind, c.id, node) for c, _ in others)
             )
@@ -114,11 +125,76 @@ class Replica(Copies):
                 ),
             )
 
+    def _disputed(
+        self, connection: sqlite3.Connection, changes: Sequence[Change], node: NodeId
+    ) -> frozenset[AuthorityId]:
+        """The authorities that more than one node of their State has spoken of, or that one has deleted."""
+        known = {AuthorityId(row[0]) for row in connection.execute("SELECT DISTINCT id FROM claims")}
+        query = "SELECT 1 FROM authorities WHERE id = ? AND node <> ?"
+        return frozenset(
+            c.id
+            for c in changes
+            if c.id in known
+            or isinstance(c, Deleted)
+            or (isinstance(c, Authority) and c.former)
+            or connection.execute(query, (c.id, node)).fetchone()
+        )
+
+    def _settle_homes(
+        self,
+        connection: sqlite3.Connection,
+        changes: Sequence[tuple[Change, By]],
+        moves: Sequence[Move],
+        node: NodeId,
+    ) -> None:
+        """Keep what each node says of an authority that is not one node's alone, and show what counts of it."""
+        for change, by in changes:
+            connection.execute(
+                "INSERT OR IGNORE INTO claims SELECT id, node, data, by FROM authorities WHERE id = ?", (change.id,)
+            )
+            data = write_record(change) if isinstance(change, Authority) else b""
+            connection.execute(
+                "INSERT OR REPLACE INTO claims VALUES (?, ?, ?, ?)", (change.id, node, data, write_by(by))
+            )
+        connection.executemany(
+            "INSERT OR REPLACE INTO moves VALUES (?, ?, ?, ?)", ((m.id, node, m.to, write_record(m)) for m in moves)
+        )
+        for authority in dict.fromkeys([*(c.id for c, _ in changes), *(m.id for m in moves)]):
+            claims = connection.execute("SELECT node, data, by FROM claims WHERE id = ?", (authority,)).fetchall()
+            if not claims:
+                continue  # a move that nobody has answered
+            said = {row[0]: (read_authority(row[1]), read_by(row[2])) for row in claims if row[1]}
+            announced = [self._move(row) for row in connection.execute(_MOVES_OF, (authority,))]
+            deleted_by = {NodeId(row[0]) for row in claims if not row[1]}
+            found = resolve([a for a, _ in said.values()], announced, deleted_by)
+            row = connection.execute("SELECT number FROM authorities WHERE id = ?", (authority,)).fetchone()
+            self._drop(connection, [row] if row else [])
+            self._insert(connection, [said[found.node]] if found else [])
+
+    @staticmethod
+    def _move(row: tuple[bytes]) -> Move:
+        found = read_record(Move.kind, row[0])
+        assert isinstance(found, Move)
+        return found
+
+    def moves_to(self, node: NodeId) -> list[Move]:
+        """The moves to a node that the nodes left have announced, whether it has answered or not."""
+        rows = self.connection().execute("SELECT data FROM moves WHERE to_node = ? ORDER BY id", (node,))
+        return [self._move(row) for row in rows]
+
+    def moved(self) -> list[Authority]:
+        """The authorities that are no longer on the node where they began."""
+        query = "SELECT DISTINCT a.data FROM codes c JOIN authorities a USING (number) WHERE c.kind = 'former'"
+        return [read_authority(row[0]) for row in self.connection().execute(query)]
+
     def _forget(self, connection: sqlite3.Connection, changes: Sequence[Change], node: NodeId) -> None:
         """Drop what is replaced or deleted; a log deletes only what its own node hosts."""
         query = "SELECT number, node FROM authorities WHERE id = ?"
         found = ((c, connection.execute(query, (c.id,)).fetchone()) for c in changes)
         gone = [(row[0],) for c, row in found if row and not (isinstance(c, Deleted) and row[1] != node)]
+        self._drop(connection, gone)
+
+    def _drop(self, connection: sqlite3.Connection, gone: Sequence[tuple[int]]) -> None:
         for table, column in (("authorities", "number"), ("codes", "number"), ("search", "rowid")):
             connection.executemany(f"DELETE FROM {table} WHERE {column} = ?", gone)  # noqa: S608  # our own names
 
@@ -280,6 +356,7 @@ class Replica(Copies):
 
 
 def _codes(authority: Authority) -> Iterable[tuple[str, str]]:
+    yield from (("former", node) for node in authority.former)
     yield from (("area", area) for area in authority.areas)
     yield from (("profession", code) for code in authority.professions)
     yield from (("activity", code) for code in authority.activities)
