@@ -125,6 +125,7 @@ class Node:
         """Steps of other nodes that were held for want of something are looked at again."""
         if count := await self.casework.retry_held():
             log.info("held steps taken", count=count)
+        await self.casework.follow_moves()
 
     async def sweep(self) -> None:
         """What is due: blocking, deletion, expired sessions, files nobody names."""

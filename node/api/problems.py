@@ -19,6 +19,8 @@ _STATUS: Final = {
     "refused.sign-in": HTTPStatus.UNAUTHORIZED,
     "refused.sign-in-throttled": HTTPStatus.TOO_MANY_REQUESTS,
     "refused.no-access": HTTPStatus.FORBIDDEN,
+    "refused.authority-moving": HTTPStatus.CONFLICT,
+    "refused.case-on-its-way": HTTPStatus.CONFLICT,
     "refused.case-blocked": HTTPStatus.FORBIDDEN,
     "refused.unknown-case": HTTPStatus.NOT_FOUND,
     "refused.unknown-file": HTTPStatus.NOT_FOUND,

@@ -13,8 +13,10 @@ from sqlalchemy.orm import Session
 from node.casework import drafting
 from node.casework.arriving import keep_file
 from node.casework.errors import (
+    AuthorityMoving,
     CaseBlocked,
     CaseErased,
+    CaseOnItsWay,
     InvalidContent,
     InvalidControl,
     NoAccess,
@@ -30,7 +32,8 @@ from node.casework.errors import (
     UnknownProcedure,
 )
 from node.casework.loading import Case, load, new_row, set_opening
-from node.casework.settling import is_blocked, settle, sign
+from node.casework.hosting import sign, signs_for
+from node.casework.settling import is_blocked, settle
 from node.casework.tools import COORDINATOR, Tools
 from node.casework.views import Content, Control, Official, Once
 from node.catalogue.texts import LANGUAGES
@@ -41,7 +44,7 @@ from node.domain.judging import unmet
 from node.domain.procedures import Procedure
 from node.domain.steps import Composed, Offer, compose, offered
 from node.ids import AuthorityId, CaseId, CaseNumber
-from node.local_store import audit, cases, files
+from node.local_store import audit, cases, files, moves
 from node.local_store.audit import AuditEntry
 from node.local_store.cases import StoredEvent
 from node.local_store.files import AttachmentRow, FileTooLarge, StoredFile
@@ -72,7 +75,7 @@ def check_reader(official: Official) -> None:
 
 def take_step(tools: Tools, session: Session, act: Act, number: CaseNumber, once: Once | None) -> CaseNumber:
     """A step in a case, or the first one from a draft."""
-    _check_actor(tools, act.official)
+    _check_actor(tools, session, act.official)
     if done := _done_before(session, act.official, once):
         return done
     draft = drafting.find_new(session, act.official, number)
@@ -90,7 +93,7 @@ def take_step(tools: Tools, session: Session, act: Act, number: CaseNumber, once
 
 def open_case(tools: Tools, session: Session, act: Act, procedure: str, once: Once | None) -> CaseNumber:
     """A new case, with its first step."""
-    _check_actor(tools, act.official)
+    _check_actor(tools, session, act.official)
     if done := _done_before(session, act.official, once):
         return done
     number = cases.draw_number(session, tools.node, tools.clock.now().year)
@@ -99,9 +102,11 @@ def open_case(tools: Tools, session: Session, act: Act, procedure: str, once: On
     return number
 
 
-def _check_actor(tools: Tools, official: Official) -> None:
+def _check_actor(tools: Tools, session: Session, official: Official) -> None:
     """What this node may not sign, other nodes would hold for ever."""
     check_reader(official)
+    if going := moves.leaving(session).get(official.authority):
+        raise AuthorityMoving("this authority is moving to another node", to=going.to)
     if not tools.is_ours(official.authority):
         raise NoAccess("the directory says that this authority is hosted by another node")
 
@@ -146,7 +151,13 @@ def version_of(case: Case, official: Official) -> str:
 
 
 def case_of(tools: Tools, session: Session, official: Official, number: CaseNumber) -> Case:
-    """The case with this number, if the official's authority is or was a party. Raises UnknownCase, CaseErased."""
+    """The case with this number, if the official's authority is or was a party.
+
+    Raises:
+        UnknownCase, CaseErased, AuthorityMoving (to another node, and the case with it).
+    """
+    if (home := tools.home(official.authority)) not in (tools.node, None):
+        raise AuthorityMoving("this authority has moved to another node", to=str(home))
     row = cases.find_by_number(session, number)
     case = load(tools, session, row) if row else None
     if row is None or case is None or official.authority not in case.parties():
@@ -184,6 +195,8 @@ def _go_on(tools: Tools, session: Session, act: Act, number: CaseNumber) -> None
         raise CaseBlocked("the case is blocked: nothing can be done in it any more")
     if act.expected is not None and act.expected != version_of(case, act.official):
         raise StaleForm("the case changed since this form was opened")
+    if not signs_for(case, act.official.authority):
+        raise CaseOnItsWay("the authority came from another node, and this case has not come whole yet")
     view = case.view(act.official.authority)
     offer = _chosen(offers_now(case, act.official), act.step)
     composed = _compose(tools, act, case.procedure, offer, view=view, opening=None)

@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 import structlog
 from sqlalchemy.orm import Session
 
-from node.casework import acting, arriving, drafting, filing, listing, showing
+from node.casework import acting, arriving, drafting, filing, handing, listing, showing
 from node.casework.acting import Act
 from node.casework.drafting import Place
 from node.casework.errors import FileNotHere, NoAccess, StepNotAllowed, UnknownCase, UnknownProcedure
@@ -34,7 +34,7 @@ from node.domain.procedures import Procedure
 from node.federation import as4
 from node.federation.peers import Peers
 from node.federation.receiver import Inbound
-from node.ids import CaseNumber, MessageId, NodeId
+from node.ids import AuthorityId, CaseId, CaseNumber, MessageId, NodeId
 from node.local_store import audit, cases, drafts, files
 from node.local_store.audit import AuditEntry
 from node.local_store.database import Database
@@ -274,6 +274,39 @@ class Casework:
         """Fold what was held, after the directory, the trust list or the catalogue changed; how many cases moved on."""
         return await self.database.transact(self._retry_held)
 
+    async def begin_move(self, authority: AuthorityId, to: NodeId, *, leave_drafts: bool = False) -> int:
+        """Stop signing for an authority of ours and hand its cases to another node of the State; how many there are.
+
+        Does not tell the directory. May be repeated: what was done stays, what is missing is done.
+
+        Raises:
+            AuthorityMoving: it cannot move there, or has drafts that would be left.
+        """
+        found = await self.database.transact(self._begin_move, authority, to, leave_drafts=leave_drafts)
+        for case in found:
+            await self.database.transact(self._look_at, case)
+        log.info("authority leaves", authority=authority, to=to, cases=len(found))
+        return len(found)
+
+    async def accept_move(self, authority: AuthorityId, *, number: int, expected: int) -> int:
+        """Take over an authority that comes to this node, its `number`th move, with its cases; how many came.
+
+        Does not tell the directory. May be repeated. Raises NotYetArrived.
+        """
+        return await self.database.transact(self._accept_move, authority, number, expected)
+
+    async def follow_moves(self) -> int:
+        """Bring the cases here up to date with the moves the directory tells of; how many authorities had moved.
+
+        Each case is a transaction of its own; what a crash leaves undone is done the next time.
+        """
+        behind = await self.database.read(self._behind)
+        for authority, count in behind.items():
+            for case in await self.database.read(self._touched, authority):
+                await self.database.transact(self._look_at, case)
+            await self.database.transact(self._caught_up, authority, count)
+        return len(behind)
+
     async def sweep(self) -> None:
         """Retention: erase cases whose time is over, and files and contents that nobody needs."""
         gone = await self.database.transact(self._sweep)
@@ -281,6 +314,26 @@ class Casework:
             await asyncio.to_thread(self.tools.files.delete, stored)
 
     # The units of work.
+
+    def _begin_move(
+        self, session: Session, authority: AuthorityId, to: NodeId, *, leave_drafts: bool
+    ) -> tuple[CaseId, ...]:
+        return handing.begin(self.tools, session, authority, to, leave_drafts=leave_drafts)
+
+    def _accept_move(self, session: Session, authority: AuthorityId, number: int, expected: int) -> int:
+        return handing.accept(self.tools, session, authority, number=number, expected=expected)
+
+    def _behind(self, session: Session) -> Mapping[AuthorityId, int]:
+        return handing.behind(self.tools, session)
+
+    def _touched(self, session: Session, authority: AuthorityId) -> tuple[CaseId, ...]:
+        return handing.touched(self.tools, session, authority)
+
+    def _caught_up(self, session: Session, authority: AuthorityId, count: int) -> None:
+        handing.caught_up(self.tools, session, authority, count)
+
+    def _look_at(self, session: Session, case: CaseId) -> None:
+        handing.look_at(self.tools, session, case)
 
     def _create_draft(self, session: Session, official: Official, name: str, version: int | None) -> Draft:
         acting.check_reader(official)

@@ -15,6 +15,7 @@ from sqlalchemy.orm import Session
 
 from node.casework.tools import CLOCK_SKEW, Tools
 from node.domain.events import RECEIVED, Event, SignedEvent, signing_input
+from node.domain.handover import HAND_OVER, MOVED, TAKEN_OVER, is_well_formed, nth
 from node.federation.peers import UnknownPeer
 from node.ids import NodeId, state_of
 from node.local_store import cases
@@ -33,8 +34,8 @@ class Verdict:
 def judge(tools: Tools, session: Session, signed: SignedEvent) -> Verdict:
     """Whether an event of another node may enter the fold.
 
-    Held: unknown-certificate, unknown-authority, other-node, unknown-procedure, unknown-edition, no-access,
-    ahead-of-clock. Refused: signature, foreign-state, scope, ours, number.
+    Held: unknown-certificate, unknown-authority, other-node, unknown-move, not-ours, unknown-procedure, unknown-edition,
+    no-access, ahead-of-clock. Refused: signature, foreign-state, scope, number.
     """
     event = signed.event
     try:
@@ -64,7 +65,7 @@ def _never(tools: Tools, session: Session, event: Event, signer: NodeId) -> str:
     if signer == tools.node:
         # Relayed back to us: what we signed and no longer have means that this node was restored from a backup.
         return ""
-    if event.scope == "authority" or (event.scope == "state" and event.state != state_of(tools.node)):
+    if event.scope in ("authority", "state") and event.state != state_of(tools.node):
         return "scope"
     if event.opening:
         number = event.opening.number
@@ -76,16 +77,41 @@ def _never(tools: Tools, session: Session, event: Event, signer: NodeId) -> str:
 
 
 def _not_yet(tools: Tools, session: Session, event: Event, signer: NodeId) -> str:
-    home = tools.home(event.author)
-    if home is None:
-        return "unknown-authority"
-    if home != signer:
-        return "other-node"
+    if held := _not_for(tools, session, event, signer):
+        return held
     if event.catalogue > tools.catalogue.edition:
         return "unknown-edition"
     if event.at > tools.clock.now() + CLOCK_SKEW:
         return "ahead-of-clock"
     return _definition(tools, session, event)
+
+
+def _not_for(tools: Tools, session: Session, event: Event, signer: NodeId) -> str:
+    """Why the signer may not sign for the author, as far as the directory knows.
+
+    What a node signed for an authority that has left it stays good: the hand-over in the case says which of it counts,
+    and without one nothing does. `moved` is believed when the directory tells of the same move.
+    """
+    homes = tools.homes(event.author)
+    if not homes:
+        return "unknown-authority"
+    if event.scope == "authority" and homes[-1] != tools.node:
+        return "not-ours"  # what an authority keeps to itself travels only when it moves, ahead of the directory
+    if event.step == MOVED:
+        number = nth(event) if is_well_formed(event) else len(homes)
+        return "" if homes[number - 1 : number + 1] == (signer, event.control.get("to")) else "unknown-move"
+    if signer == homes[-1]:
+        return PASSED
+    if signer not in homes:
+        return "other-node"
+    return PASSED if event.step == TAKEN_OVER or _is_handed_over(session, event) else "other-node"
+
+
+def _is_handed_over(session: Session, event: Event) -> bool:
+    """Whether a hand-over of the author by both nodes stands in the case."""
+    stored = cases.events_of(session, event.case_id)
+    steps = {s.signed.event.step for s in stored if not s.door and s.signed.event.author == event.author}
+    return {MOVED, TAKEN_OVER} <= steps
 
 
 def _definition(tools: Tools, session: Session, event: Event) -> str:
@@ -99,6 +125,6 @@ def _definition(tools: Tools, session: Session, event: Event) -> str:
             return PASSED  # judged once its case has opened; until then nothing is folded
     if procedure is None:
         return "unknown-procedure"
-    if event.step != RECEIVED and not tools.access(event.author, procedure.id):
+    if event.step not in (RECEIVED, *HAND_OVER) and not tools.access(event.author, procedure.id):
         return "no-access"
     return PASSED

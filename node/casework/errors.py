@@ -45,6 +45,24 @@ class NoAccess(Refused):
     code = "refused.no-access"
 
 
+class AuthorityMoving(Refused):
+    """The authority is moving to another node of its State, or has moved; nothing is signed for it here."""
+
+    code = "refused.authority-moving"
+
+
+class CaseOnItsWay(Refused):
+    """The authority came to this node, and what it did in this case has not come whole yet."""
+
+    code = "refused.case-on-its-way"
+
+
+class NotYetArrived(Refused):
+    """An authority cannot be accepted before all its cases are here; `arrived` of `expected` are."""
+
+    code = "refused.not-yet-arrived"
+
+
 class RecipientWithoutAccess(Refused):
     """An authority named in the step is not one that takes part in this procedure."""
 

@@ -12,10 +12,12 @@ from sqlalchemy.orm import Session
 
 from node.casework.errors import CaseErased
 from node.casework.tools import Tools
-from node.domain.events import Event, Part, canonical
+from node.domain.events import Event, Part, SignedEvent, canonical
 from node.domain.fold import Folding, View
+from node.domain.handover import HAND_OVER
 from node.domain.procedures import Procedure
-from node.ids import AuthorityId, CaseId, EventId, State, state_of
+from node.federation.peers import UnknownPeer
+from node.ids import AuthorityId, CaseId, EventId, NodeId, State, state_of
 from node.local_store import cases
 from node.local_store.cases import CaseRow, SealedPart, StoredEvent
 from node.local_store.vault import new_key, seal, unseal
@@ -40,6 +42,7 @@ class Case:
     _views: dict[_Scopes, View] = field(default_factory=dict)
     _everyone: Mapping[AuthorityId, frozenset[AuthorityId]] | None = None
     _events: list[Event] | None = None
+    _signers: dict[EventId, NodeId] | None = None
     _scopes: frozenset[str] = frozenset()
     _opened: dict[PartKey, Part] = field(default_factory=dict)
     _key: bytes | None = None
@@ -89,7 +92,12 @@ class Case:
             inside, own = scopes
             state = self.our_state if inside else None
             self._foldings[scopes] = Folding(
-                self.procedure, self.events(), self.tools.catalogue.calendars, inside=state, own=own
+                self.procedure,
+                self.events(),
+                self.tools.catalogue.calendars,
+                inside=state,
+                own=own,
+                signers=self.signers(),
             )
         return self._foldings[scopes]
 
@@ -99,12 +107,32 @@ class Case:
             self._everyone = self._fold(self._scopes_of(inside=True, own=None)).parties()
         return self._everyone
 
+    def shared_parties(self) -> Mapping[AuthorityId, frozenset[AuthorityId]]:
+        """Everyone who is or was a party as far as every party's node sees."""
+        return self._fold(self._scopes_of(inside=False, own=None)).parties()
+
+    def signers(self) -> Mapping[EventId, NodeId]:
+        """Which node signed which event. Looked up only where an authority moved: else nobody asks."""
+        if self._signers is None:
+            here = any(stored.signed.event.step in HAND_OVER for stored in self.stored)
+            named = ((s.signed.event.id, self._signer(s.signed)) for s in self.stored) if here else ()
+            self._signers = {event: node for event, node in named if node}
+        return self._signers
+
+    def _signer(self, signed: SignedEvent) -> NodeId | None:
+        if signed.certificate == self.tools.certificate:
+            return self.tools.node
+        try:
+            return self.tools.peers.certificate_by_fingerprint(signed.certificate)[0]
+        except UnknownPeer:
+            return None  # forgotten years after it was retired: what a hand-over names counts without it
+
     def add(self, stored: StoredEvent, *, user: int | None = None) -> None:
         cases.add_event(self.session, stored, user=user)
         self.stored.append(stored)
         self._foldings.clear()
         self._views.clear()
-        self._everyone = self._events = None
+        self._everyone = self._events = self._signers = None
 
     def sealed_parts(self) -> dict[PartKey, SealedPart]:
         if self._parts is None:

@@ -7,6 +7,9 @@ this node needs no message: it reads the same rows.
 
 A named party is not sent an event again by the one who named it where the event's own author demonstrably knew of the
 party (its naming lies in what the event counts on): that author owes it.
+
+An authority that moves takes everything it has with it: its old node owes that to the new one, what it keeps to itself
+too. The new node owes what its authorities wrote, wherever it was signed, and to the nodes they left the bare events.
 """
 
 from __future__ import annotations
@@ -15,7 +18,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
-from node.casework import payload
+from node.casework import hosting, payload
 from node.casework.loading import Case
 from node.casework.payload import SentPart
 from node.domain.events import Event, Part
@@ -42,13 +45,17 @@ class Debt:
     parts: dict[tuple[EventId, str], Part] = field(default_factory=dict)
     passed: set[str] = field(default_factory=set)  # items that their author owes
 
+    def items(self) -> set[str]:
+        """What we owe, as items."""
+        return {*self.events, *(f"{event}/{audience}" for event, audience in self.parts)}
+
 
 def send_owed(case: Case) -> None:
     """Post what each other node is owed and was not given yet."""
     sent = cases.sent_items(case.session, case.id)
     debts = _Debts(case, sent)
     for node, debt in debts.by_node().items():
-        cases.mark_sent(case.session, case.id, node, sorted(debt.passed), "")
+        cases.mark_sent(case.session, case.id, node, sorted(debt.passed - debt.items()), "")
         for events, parts in _in_messages(case, debt):
             _post(case, node, events, parts, sent)
     for node, lost in debts.lost().items():
@@ -74,6 +81,10 @@ class _Debts:
             node = self.case.tools.home(party)
             if node is not None and node != self.case.tools.node:
                 self._add(debts.setdefault(node, Debt()), node, party)
+            for old in hosting.left(self.case, party) if node == self.case.tools.node else ():
+                self._add_all(debts.setdefault(old, Debt()), old, party, self._no_part)
+        for party, going in hosting.leaving(self.case).items():
+            self._add_all(debts.setdefault(going.to, Debt()), going.to, party, self._may_read(party))
         for stored in self.stored:
             for node in stored.only_to:
                 if (node, stored.signed.event.id) not in self.sent:
@@ -93,6 +104,23 @@ class _Debts:
                 self._collect(debt, stored, open_items)
             elif open_items and self._named_here(party):
                 debt.passed.update(open_items)
+
+    _no_part: Final = frozenset[tuple[EventId, str]]()
+
+    def _may_read(self, party: AuthorityId) -> frozenset[tuple[EventId, str]]:
+        return readable(self.case.procedure, self.case.view(party), party, carried=True)
+
+    def _add_all(
+        self, debt: Debt, node: NodeId, party: AuthorityId, may_have: frozenset[tuple[EventId, str]]
+    ) -> None:
+        """What a node gets for an authority that moves, or has moved away from it."""
+        self.may_have.setdefault(node, set()).update(f"{event}/{audience}" for event, audience in may_have)
+        for stored in self.stored:
+            event = stored.signed.event
+            own = event.scope == "authority" and event.author == party and bool(may_have)
+            if own or self._is_for(event, party):
+                items = [event.id, *(f"{event.id}/{a}" for a in event.parts if (event.id, a) in may_have)]
+                self._collect(debt, stored, [item for item in items if (node, item) not in self.sent])
 
     def lost(self) -> Mapping[NodeId, set[str]]:
         """Parts of steps that count which a node was given and deleted since, as nobody there may have them now."""
@@ -124,7 +152,11 @@ class _Debts:
         if event.id not in self.knew:
             before = [e for e in self.case.events() if event.seen.get(e.lane, 0) >= e.seq and e.id != event.id]
             found = parties(
-                self.case.procedure, before, self.case.tools.catalogue.calendars, inside=self.case.our_state
+                self.case.procedure,
+                before,
+                self.case.tools.catalogue.calendars,
+                inside=self.case.our_state,
+                signers=self.case.signers(),
             )
             self.knew[event.id] = frozenset(found)
         return self.knew[event.id]

@@ -8,10 +8,11 @@ from datetime import datetime
 
 import structlog
 
+from node.casework.hosting import acting_parties, answer, expected, handed_over, leave, leaving, our_parties, sign
 from node.casework.loading import Case, PartKey
 from node.casework.sending import send_owed
 from node.domain.deadlines import Due, due_dates, keeping
-from node.domain.events import RECEIVED, Event, SignedEvent, signing_input
+from node.domain.events import RECEIVED, Event
 from node.domain.fold import View, readable, received_by
 from node.domain.forms import documents
 from node.domain.procedures import ANSWERS, COMMENTS
@@ -28,6 +29,8 @@ def settle(case: Case) -> None:
 
     Debts come before deletions: what a former holder's node is about to forget may still be owed to the next one.
     """
+    leave(case)
+    answer(case)
     _acknowledge(case)
     send_owed(case)
     _close_parts(case)
@@ -35,26 +38,10 @@ def settle(case: Case) -> None:
     _update_lists(case)
 
 
-def sign(case: Case, event: Event) -> SignedEvent:
-    """The event, signed by this node for its authority."""
-    return SignedEvent(
-        event_bytes=event.canonical,
-        event=event,
-        signature=case.tools.signer.sign(signing_input(event.id)),
-        certificate=case.tools.certificate,
-    )
-
-
-def our_parties(case: Case, view: View) -> list[AuthorityId]:
-    """This node's authorities that hold a role now."""
-    holders = {a for role in case.procedure.roles for a in view.holders(role)}
-    return sorted(a for a in holders if case.tools.is_ours(a))
-
-
 def _acknowledge(case: Case) -> None:
     """The automatic `received`, once for each of our parties that something new came to."""
     shared, inside = case.shared(), case.view()
-    for party in our_parties(case, inside):
+    for party in acting_parties(case, inside):
         for view, internal in ((shared, False), (inside, True)):
             news = [event for event in _news(view, party) if (event.scope == "state") == internal]
             event = receipt(
@@ -86,13 +73,15 @@ def _add_receipt(case: Case, event: Event, news: Iterable[Event]) -> None:
 def _close_parts(case: Case) -> None:
     """Delete the parts some authority of ours was entitled to and none is any more, and files only they name.
 
-    A part that came before the step that entitles us (its sender knew of it sooner) is kept until then.
+    One that moves to another node is entitled until that node has taken the case over; one that comes, from when its
+    old node says so. A part that came before the step that entitles us (its sender knew of it sooner) is kept until then.
     """
     held = {key: part for key, part in case.sealed_parts().items() if part.sealed is not None and part.checked}
     if not held:
         return
     view = case.view()
-    may_hold = {key for party in our_parties(case, view) for key in readable(case.procedure, view, party, carried=True)}
+    still = {*our_parties(case, view), *leaving(case), *expected(case)} - handed_over(case).keys()
+    may_hold = {key for party in still for key in readable(case.procedure, view, party, carried=True)}
     counting = {event.id for event in view.counting()}
     for key in held.keys() & may_hold:
         if not held[key].used:

@@ -33,6 +33,7 @@ from node.domain import deadlines
 from node.domain.calendars import Calendar
 from node.domain.events import RECEIVED, Event, Part
 from node.domain.fold import View, readable, received_by
+from node.domain.handover import HAND_OVER
 from node.domain.forms import documents, validate_part
 from node.domain.procedures import ANSWERS, COMMENTS, Field, Procedure
 from node.domain.steps import Offer as StepOffer
@@ -168,13 +169,13 @@ class _Showing:
         return CaseNumber(self.case.row.number or "")
 
     def _visible(self) -> list[StoredEvent]:
-        """The events of the timeline: receipts and what others keep to themselves left out."""
+        """The events of the timeline: receipts, moves of authorities and what others keep to themselves left out."""
         own = self.official.authority
         return [
             stored
             for stored in self.case.stored
             if not stored.door
-            and stored.signed.event.step != RECEIVED
+            and stored.signed.event.step not in (RECEIVED, *HAND_OVER)
             and (stored.signed.event.scope != "authority" or stored.signed.event.author == own)
         ]
 
@@ -194,7 +195,7 @@ class _Showing:
             arrived_at=stored.arrived_at,
             scope=event.scope,
             state=self._event_state(event),
-            superseded_by=self.view.superseded.get(event.id),
+            superseded_by=self.view.superseded.get(event.id) or self.view.ended.get(event.id),
             control=event.control,
             forms=tuple(self._part_forms(event)),
             deliveries=self.deliveries.of_event(event.id),
@@ -213,7 +214,7 @@ class _Showing:
         return self.procedure.start
 
     def _event_state(self, event: Event) -> EventState:
-        if event.id in self.view.superseded:
+        if event.id in self.view.superseded or event.id in self.view.ended:
             return "superseded"
         if event.id in self.view.refused:
             return "void"

@@ -40,8 +40,12 @@ class Directory(Protocol):
         """Raises an ImiError if it is not known."""
         ...
 
-    def node_of(self, authority: AuthorityId, /) -> NodeId:
-        """The node that hosts it. Raises an ImiError if it is not known."""
+    def homes_of(self, authority: AuthorityId, /) -> tuple[NodeId, ...]:
+        """The nodes that hosted it, in order; the last one does. Raises an ImiError if it is not known."""
+        ...
+
+    def moved(self) -> Mapping[AuthorityId, tuple[NodeId, ...]]:
+        """The authorities that ever moved, with the nodes that hosted them, in order."""
         ...
 
 
@@ -69,10 +73,14 @@ class Tools:
 
     def home(self, authority: AuthorityId) -> NodeId | None:
         """The node of an authority; None where the directory does not know it (yet)."""
+        return next(reversed(self.homes(authority)), None)
+
+    def homes(self, authority: AuthorityId) -> tuple[NodeId, ...]:
+        """The nodes that hosted an authority, in order, as far as the directory knows."""
         try:
-            return self.directory.node_of(authority)
+            return self.directory.homes_of(authority)
         except ImiError:
-            return None
+            return ()
 
     def has_no_door(self, authority: AuthorityId) -> bool:
         """Whether its State is only hosted in the directory: nothing could ever be delivered to it."""

@@ -18,6 +18,7 @@ from sqlalchemy import bindparam, select
 from sqlalchemy.orm import Session
 
 from node.casework.errors import (
+    AuthorityMoving,
     BadToken,
     LoginTaken,
     SessionExpired,
@@ -31,7 +32,7 @@ from node.casework.views import Official
 from node.catalogue.texts import LANGUAGES
 from node.clock import Clock
 from node.ids import AuthorityId
-from node.local_store import audit, users
+from node.local_store import audit, moves, users
 from node.local_store.audit import AuditEntry
 from node.local_store.database import Database
 from node.local_store.users import SessionRow, ThrottleRow, TokenRow, UserRow
@@ -99,7 +100,8 @@ class Users:
             source: network address, for throttling.
 
         Raises:
-            SignInRefused, SignInThrottled (`details["seconds"]`).
+            SignInRefused, SignInThrottled (`details["seconds"]`), AuthorityMoving (`details["to"]`): the user's
+            authority moves, or has moved, to another node; its people sign in there.
         """
         login = _folded(login)[:200]
         subjects = (_subject("login", login), _subject("source", source))
@@ -183,6 +185,8 @@ class Users:
         row = session.get(UserRow, user)
         if row is None or row.closed_at is not None:
             raise SignInRefused("name or password is wrong")
+        if going := moves.leaving(session).get(AuthorityId(row.authority)):
+            raise AuthorityMoving("this authority moves to another node of its State", to=going.to)
         for subject in subjects:
             if (tries := session.get(ThrottleRow, subject)) is not None:
                 session.delete(tries)

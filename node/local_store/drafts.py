@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from sqlalchemy import LargeBinary, delete, or_, select
+from sqlalchemy import LargeBinary, delete, func, or_, select
 from sqlalchemy.orm import Mapped, Session, mapped_column
 
 from node.ids import AuthorityId, CaseNumber
@@ -38,6 +38,11 @@ def of_authority(session: Session, authority: AuthorityId) -> tuple[DraftRow, ..
     """Newest first."""
     query = select(DraftRow).where(DraftRow.authority == authority).order_by(DraftRow.updated_at.desc()).limit(500)
     return tuple(session.scalars(query))
+
+
+def count_of(session: Session, authority: AuthorityId) -> int:
+    """How many drafts an authority has."""
+    return session.scalar(select(func.count()).select_from(DraftRow).where(DraftRow.authority == authority)) or 0
 
 
 def of_case(session: Session, authority: AuthorityId, number: CaseNumber) -> tuple[DraftRow, ...]:

@@ -21,6 +21,8 @@ _STATUS: Final = {
     "refused.unknown-authority": 404,
     "refused.form-token": 403,
     "refused.no-access": 403,
+    "refused.authority-moving": 409,
+    "refused.case-on-its-way": 409,
     "refused.case-blocked": 403,
     "refused.case-erased": 410,
     "refused.step-not-allowed": 409,

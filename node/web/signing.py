@@ -7,7 +7,7 @@ from typing import Final
 
 from aiohttp import web
 
-from node.casework.errors import SignInRefused, SignInThrottled
+from node.casework.errors import AuthorityMoving, SignInRefused, SignInThrottled
 from node.pages import (
     FRAME,
     LANG,
@@ -57,7 +57,7 @@ async def sign_in(request: web.Request) -> web.Response:
     frame = request.app[FRAME]
     try:
         made = await frame.users.sign_in(typed["login"], password, source=_source(request))
-    except (SignInRefused, SignInThrottled) as error:
+    except (AuthorityMoving, SignInRefused, SignInThrottled) as error:
         text = _t(request, text_key(frame.texts, error), **error.details)
         return _form(request, typed, errors=[("login", text)], wait=error.details.get("seconds"))
     if SIGNED_IN in request:
