@@ -12,7 +12,6 @@ from node.local_store.database import Database
 from node.local_store.vault import Vault
 from pki.node_keys import create_keys, write_request
 from pki.trustlist.models import COLLECTIONS
-from pki.trustlist.models import COLLECTIONS
 
 SETTINGS = """# Settings of node {node}; config/node.example.toml in the package shows all there are.
 node = "{node}"

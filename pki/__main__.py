@@ -177,30 +177,6 @@ def state_logs(
         print(f"{code}/{name}: at {each.host}, epoch {each.epoch}")
 
 
-@state.command("logs")
-def state_logs(
-    folder: Folder,
-    code: str,
-    out: Path,
-    *,
-    host: Annotated[str, typer.Option(help="Node that serves the logs from now on; default: as before.")] = "",
-    epoch: Annotated[int, typer.Option(help="Epoch they are in; default: the next one.")] = 0,
-    key: Annotated[Path | None, typer.Option(help="log.pub: the key that signs them from now on.")] = None,
-    collection: Annotated[list[str] | None, typer.Option(help="Only this log; may be repeated.")] = None,
-    passphrase_file: Passphrase = None,
-) -> None:
-    """Hand a node's directory logs over to another host, or publish their new epoch.
-
-    Example: `state logs states/LU LU LU.submission --host EU`.
-    """
-    office = StateOffice.open(folder, _passphrase(passphrase_file))
-    public = load_log_public(key) if key else None
-    entry = office.move_logs(code, host=host or None, epoch=epoch or None, key=public, collections=collection or None)
-    _sign(office, out)
-    for name, each in sorted(entry.logs.items()):
-        print(f"{code}/{name}: at {each.host}, epoch {each.epoch}")
-
-
 @node.command("request")
 def node_request(
     keys: Folder,

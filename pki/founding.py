@@ -24,7 +24,6 @@ from pathlib import Path
 from pki.node_keys import create_keys, create_log_key, install, write_request
 from pki.state import StateOffice
 from pki.trustlist.models import COLLECTIONS
-from pki.trustlist.models import COLLECTIONS
 from pki.trustlist.publisher import Publisher
 
 

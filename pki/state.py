@@ -19,7 +19,7 @@ from securesystemslib.signer import CryptoSigner
 from pki.authority import StateAuthority
 from pki.errors import BadTrustList, PkiError
 from pki.files import write_whole
-from pki.node_keys import Certificates, Request, answer, entry_for, hosted_entry, moved_log, moved_log
+from pki.node_keys import Certificates, Request, answer, entry_for, hosted_entry, moved_log
 from pki.trustlist.models import NodeEntry, read_entry
 from pki.trustlist.publisher import load_state_key, make_state_key
 from pki.trustlist.submission import Submission, read_role, sign_state
@@ -79,38 +79,6 @@ class StateOffice:
     def host(self, logs: Mapping[str, Ed25519PublicKey], host: str) -> None:
         """Have the logs of this State served by another State's node, as long as it has none of its own."""
         self.put(hosted_entry(self.authority, logs, host))
-
-    def move_logs(
-        self,
-        node: str,
-        *,
-        host: str | None = None,
-        epoch: int | None = None,
-        key: Ed25519PublicKey | None = None,
-        collections: Sequence[str] | None = None,
-    ) -> NodeEntry:
-        """Have directory logs go on in another epoch, at another host or with another key; what is None stays.
-
-        Args:
-            epoch: None: the next one of each log.
-            collections: None: all that the entry names.
-
-        Raises:
-            NoSuchNode: the State says nothing of this node.
-            BadTrustList: its entry names no such log, or an epoch would go back.
-        """
-        place = self._place(node)
-        if not place.exists():
-            raise NoSuchNode(f"{self.state} says nothing of a node {node}")
-        said = read_entry(place.read_bytes(), self.state, node)
-        moved = {}
-        for name in collections or tuple(said.logs):
-            if name not in said.logs or (epoch is not None and epoch < said.logs[name].epoch):
-                raise BadTrustList(f"{node} has no log {name}, or has it in a later epoch")
-            moved[name] = moved_log(said.logs[name], host=host, epoch=epoch, key=key)
-        entry = said.model_copy(update={"logs": {**said.logs, **moved}})
-        self.put(entry)
-        return entry
 
     def move_logs(
         self,

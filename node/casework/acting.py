@@ -31,8 +31,8 @@ from node.casework.errors import (
     UnknownLanguage,
     UnknownProcedure,
 )
-from node.casework.loading import Case, load, new_row, set_opening
 from node.casework.hosting import sign, signs_for
+from node.casework.loading import Case, load, new_row, set_opening
 from node.casework.settling import is_blocked, settle
 from node.casework.tools import COORDINATOR, Tools
 from node.casework.views import Content, Control, Official, Once

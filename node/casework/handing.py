@@ -39,7 +39,9 @@ from node.local_store.moves import Leaving
 log = structlog.get_logger()
 
 
-def begin(tools: Tools, session: Session, authority: AuthorityId, to: NodeId, *, leave_drafts: bool) -> tuple[CaseId, ...]:
+def begin(
+    tools: Tools, session: Session, authority: AuthorityId, to: NodeId, *, leave_drafts: bool
+) -> tuple[CaseId, ...]:
     """From now on nothing is signed for an authority of ours here; the cases to hand over. Repeating changes nothing.
 
     Raises:

@@ -141,8 +141,8 @@ def _is_current(case: Case, event: Event) -> bool:
 
 def _add(case: Case, event: Event) -> None:
     now = case.tools.clock.now()
-    case.add(
-        StoredEvent(signed=sign(case, event), door="", sender="", login="", only_to=frozenset(), arrived_at=now)
+    case.add(StoredEvent(signed=sign(case, event), door="", sender="", login="", only_to=frozenset(), arrived_at=now))
+    entry = AuditEntry(
+        at=now, act="hand-over", authority=event.author, case=case.id, subject=f"{event.step} {event.id}"
     )
-    entry = AuditEntry(at=now, act="hand-over", authority=event.author, case=case.id, subject=f"{event.step} {event.id}")
     audit.record(case.session, entry)

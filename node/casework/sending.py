@@ -110,9 +110,7 @@ class _Debts:
     def _may_read(self, party: AuthorityId) -> frozenset[tuple[EventId, str]]:
         return readable(self.case.procedure, self.case.view(party), party, carried=True)
 
-    def _add_all(
-        self, debt: Debt, node: NodeId, party: AuthorityId, may_have: frozenset[tuple[EventId, str]]
-    ) -> None:
+    def _add_all(self, debt: Debt, node: NodeId, party: AuthorityId, may_have: frozenset[tuple[EventId, str]]) -> None:
         """What a node gets for an authority that moves, or has moved away from it."""
         self.may_have.setdefault(node, set()).update(f"{event}/{audience}" for event, audience in may_have)
         for stored in self.stored:

@@ -33,8 +33,8 @@ from node.domain import deadlines
 from node.domain.calendars import Calendar
 from node.domain.events import RECEIVED, Event, Part
 from node.domain.fold import View, readable, received_by
-from node.domain.handover import HAND_OVER
 from node.domain.forms import documents, validate_part
+from node.domain.handover import HAND_OVER
 from node.domain.procedures import ANSWERS, COMMENTS, Field, Procedure
 from node.domain.steps import Offer as StepOffer
 from node.ids import AuthorityId, CaseNumber, EventId, state_of

@@ -14,8 +14,8 @@ from node.domain.calendars import Calendars
 from node.domain.conditions import COUNTERS, Condition
 from node.domain.deadlines import UNION
 from node.domain.events import RECEIVED
-from node.domain.handover import HAND_OVER
 from node.domain.files import DefinitionFault, Document
+from node.domain.handover import HAND_OVER
 from node.domain.procedures import ANSWER_TYPES, ANSWERS, COMMENTS, Deadline, Field, Procedure, Step
 from node.domain.resolving import Sources, holdable, public_name
 from node.ids import State

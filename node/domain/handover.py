@@ -144,7 +144,7 @@ def moved(
     named = tuple(sorted(e.id for e in lane if e.id not in without_right))
     if len(named) > MAX_CONTROL_ITEMS:
         raise ValueError(f"{author} has {len(named)} events in one case")
-    control = {"to": str(to), "nth": str(number), "events": named}
+    control: dict[str, str | tuple[str, ...]] = {"to": str(to), "nth": str(number), "events": named}
     return _step(MOVED, held, author, after=after, scope=scope, control=control, at=at, edition=edition)
 
 

@@ -15,8 +15,6 @@ from pki.verification import verify_chain
 MAX_ENTRY_BYTES: Final = 256 * 1024
 COLLECTIONS: Final = ("authorities", "registers", "repositories")  # the directory logs of a node
 MAX_EPOCH: Final = 999
-COLLECTIONS: Final = ("authorities", "registers", "repositories")  # the directory logs of a node
-MAX_EPOCH: Final = 999
 
 Node = Annotated[str, StringConstraints(pattern=r"^[A-Z]{2}(-[A-Z0-9]{1,8})?$")]
 StateCode = Annotated[str, StringConstraints(pattern=r"^[A-Z]{2}$")]

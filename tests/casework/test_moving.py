@@ -102,7 +102,9 @@ async def test_the_old_nodes_copy_ends_when_the_others_do(federation):
     await world["EE"].step("EE:school", number, "withdraw", {}, {})
     world.exchange()
     rows = [
-        world[name].database.run(lambda s: (r := cases.find_by_number(s, number)) and (r.state, r.block_at, r.delete_at))
+        world[name].database.run(
+            lambda s: (r := cases.find_by_number(s, number)) and (r.state, r.block_at, r.delete_at)
+        )
         for name in ("EE", "DE", "DE-BY")
     ]
     assert rows[0] == rows[1] == rows[2]
@@ -176,11 +178,15 @@ async def test_an_authority_may_come_back(federation):
     world = federation("EE", "DE", "DE-BY")
     number = await asked(world)
     await hand_over(world)
-    await world["DE-BY"].step(MOVING, number, "answer-part", {"questions": ["Q3"]}, {"answers": {"Q3": ANSWERS["answers"]["Q3"]}})
+    await world["DE-BY"].step(
+        MOVING, number, "answer-part", {"questions": ["Q3"]}, {"answers": {"Q3": ANSWERS["answers"]["Q3"]}}
+    )
     world.exchange()
     await hand_over(world, at="DE-BY", to="DE", number=2)
     assert "Ann" in str((await world["DE"].case(MOVING, number)).forms)
-    await world["DE"].step(MOVING, number, "answer", {"questions": ["Q2"]}, {"answers": {"Q2": ANSWERS["answers"]["Q2"]}})
+    await world["DE"].step(
+        MOVING, number, "answer", {"questions": ["Q2"]}, {"answers": {"Q2": ANSWERS["answers"]["Q2"]}}
+    )
     world.exchange()
     assert (await world["EE"].case("EE:school", number)).state == "answered"
     with pytest.raises(AuthorityMoving):

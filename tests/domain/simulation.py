@@ -140,9 +140,7 @@ class Node:
     def parties(self) -> dict:
         if self.seen_parties is None:
             w = self.world
-            found = w.laws.parties(
-                w.procedure, self.events.values(), w.calendars, inside=self.state, signers=w.signers
-            )
+            found = w.laws.parties(w.procedure, self.events.values(), w.calendars, inside=self.state, signers=w.signers)
             self.seen_parties = dict(found)
         return self.seen_parties
 
@@ -558,7 +556,7 @@ class World:
         if event:
             self._author(node, event)
 
-    def _arrived(self, new: Node, move: Move) -> Event | None | bool:
+    def _arrived(self, new: Node, move: Move) -> Event | bool | None:
         """The `moved` the new node accepts; None where the case is not in the list; False while it is on its way."""
         if not move.listed:
             return None
@@ -659,9 +657,7 @@ class World:
         own = [e for e in own if e.step not in HAND_OVER and self.signers[e.id] == node.name]
         for event in self.dice.sample(own, min(1, len(own))):
             salted = {audience: f"{self.dice.getrandbits(256):064x}" for audience in event.parts}
-            self._author(
-                node, changed(event, at=event.at - timedelta(milliseconds=1), parts=salted), rogue=True
-            )
+            self._author(node, changed(event, at=event.at - timedelta(milliseconds=1), parts=salted), rogue=True)
         return bool(own)
 
     def _sign_other(self, node: Node, move: Move, *, to: str) -> bool:

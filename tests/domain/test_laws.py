@@ -217,7 +217,9 @@ def met(world) -> Counter:
             found.update(("race", step.name) for step in steps if step.race)
     found.update({("audience", audience): n for audience, n in world.delivered.items()})
     for node in world.involved():  # some parts are for their author's own node only
-        found.update(("move", what) for what, n in world.crossed.items() for _ in range(n)) if node is world.involved()[0] else None
+        found.update(("move", what) for what, n in world.crossed.items() for _ in range(n)) if node is world.involved()[
+            0
+        ] else None
         read = {part for a in node.hosted for part in readable(world.procedure, node.view(), a)}
         found.update(("audience", audience) for _, audience in read)
     return found
