@@ -14,6 +14,7 @@ from node.casework import drafting
 from node.casework.arriving import keep_file
 from node.casework.errors import (
     AuthorityMoving,
+    AuthoritySuspended,
     CaseBlocked,
     CaseErased,
     CaseOnItsWay,
@@ -102,6 +103,12 @@ def open_case(tools: Tools, session: Session, act: Act, procedure: str, once: On
     return number
 
 
+def check_active(tools: Tools, official: Official) -> None:
+    """Raises AuthoritySuspended for an authority that opens no cases now."""
+    if not tools.is_active(official.authority):
+        raise AuthoritySuspended("this authority is suspended or has left: it finishes its cases, and opens none")
+
+
 def _check_actor(tools: Tools, session: Session, official: Official) -> None:
     """What this node may not sign, other nodes would hold for ever."""
     check_reader(official)
@@ -114,7 +121,7 @@ def _check_actor(tools: Tools, session: Session, official: Official) -> None:
 def first_offers(tools: Tools, official: Official, procedure: Procedure) -> tuple[Offer, ...]:
     """The steps with which this official may open a case."""
     access = tools.access(official.authority, procedure.id)
-    if not access:
+    if not access or not tools.is_active(official.authority):
         return ()
     offers = _offers(tools, procedure, None, official)
     wanted = procedure.participants
@@ -135,7 +142,7 @@ def _offers(tools: Tools, procedure: Procedure, view: View | None, official: Off
         view,
         official.authority,
         user_roles=official.roles,
-        settings=tools.national,
+        settings=tools.settings(official.authority, procedure.id),
         at=tools.clock.now(),
         calendars=tools.catalogue.calendars,
     )
@@ -177,6 +184,7 @@ def _procedure(tools: Tools, name: str, version: int | None) -> Procedure:
 def _open(tools: Tools, session: Session, act: Act, procedure: Procedure, number: CaseNumber) -> None:
     if not tools.access(act.official.authority, procedure.id):
         raise NoAccess("this authority has no access to the procedure")
+    check_active(tools, act.official)
     offer = _chosen(first_offers(tools, act.official, procedure), act.step)
     opening = Opening(procedure=procedure.id, version=procedure.version, digest=procedure.digest, number=number)
     start = View(case=CaseId(""), opening=None, state=procedure.start)
@@ -257,6 +265,10 @@ def _check_recipients(tools: Tools, procedure: Procedure, offer: Offer, name: st
         if not access or (wanted and not access & {wanted, COORDINATOR}):
             raise RecipientWithoutAccess(
                 "an authority named here does not take part in this procedure", control=name, authority=authority[:60]
+            )
+        if not tools.is_active(AuthorityId(authority)):
+            raise RecipientWithoutAccess(
+                "an authority named here is suspended or has left", control=name, authority=authority[:60]
             )
         if tools.has_no_door(AuthorityId(authority)):
             raise RecipientWithoutNode(

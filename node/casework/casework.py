@@ -340,6 +340,7 @@ class Casework:
         procedure = self.tools.catalogue.procedure(name, version)
         if procedure is None:
             raise UnknownProcedure("the catalogue has no such procedure, or not in this version")
+        acting.check_active(self.tools, official)
         if not acting.first_offers(self.tools, official, procedure):
             raise NoAccess("this authority or user may not open a case in this procedure")
         number = cases.draw_number(session, self.tools.node, self.tools.clock.now().year)

@@ -177,6 +177,100 @@ class UnknownUser(Refused):
     code = "refused.unknown-user"
 
 
+class UnknownInvitation(Refused):
+    """No invitation has this code, or it was withdrawn, or its time is over (the three look the same)."""
+
+    code = "refused.unknown-invitation"
+
+
+class TooManyGuesses(Refused):
+    """Too many wrong codes from one address; `seconds` says when the next may be tried."""
+
+    code = "refused.too-many-guesses"
+
+
+class UnknownRegistration(Refused):
+    """There is no such registration or request for access, or it is another coordinator's (the two look the same)."""
+
+    code = "refused.unknown-registration"
+
+
+class AlreadyDecided(Refused):
+    """The registration or request was submitted, decided or withdrawn before; nothing changed."""
+
+    code = "refused.already-decided"
+
+
+class InvalidProfile(Refused):
+    """The profile of an authority cannot be taken as it is. `faults` lists (field, fault code); no value is repeated."""
+
+    code = "refused.invalid-profile"
+
+    def __init__(self, message: str, faults: tuple[tuple[str, str], ...]) -> None:
+        super().__init__(message, count=len(faults))
+        self.faults = faults
+
+
+class ReasonMissing(Refused):
+    """This decision needs a reason: those whom it concerns read it."""
+
+    code = "refused.reason-missing"
+
+
+class NotCoordinator(Refused):
+    """The act is for the authority's coordinator: this official's authority is not linked to it for that function."""
+
+    code = "refused.not-coordinator"
+
+
+class NotAdministrator(Refused):
+    """The act needs the role of a local data administrator, or at a coordinator that of a data administrator."""
+
+    code = "refused.not-administrator"
+
+
+class AuthoritySuspended(Refused):
+    """The authority is suspended or has left: it may finish its cases, and open none."""
+
+    code = "refused.authority-suspended"
+
+
+class NothingToChange(Refused):
+    """The authority's status does not allow this: it is not suspended, or it has left already."""
+
+    code = "refused.wrong-status"
+
+
+class OpenCases(Refused):
+    """The authority has open cases in this area or procedure: it must be able to finish them first; suspend it meanwhile."""
+
+    code = "refused.open-cases"
+
+
+class UnknownRole(Refused):
+    """A user role or directory role that the catalogue's list does not have, or that is given to nobody."""
+
+    code = "refused.unknown-role"
+
+
+class UnknownScope(Refused):
+    """Not an area of law or procedure of the catalogue."""
+
+    code = "refused.unknown-scope"
+
+
+class LastAdministrator(Refused):
+    """An authority keeps at least one local data administrator: make another one first."""
+
+    code = "refused.last-administrator"
+
+
+class MissingName(Refused):
+    """A user has a login and a name, each of at most 200 characters."""
+
+    code = "refused.missing-name"
+
+
 def all_codes() -> tuple[str, ...]:
     """Every code of this module, for the reference."""
     return tuple(sorted(c.code for c in globals().values() if isinstance(c, type) and issubclass(c, ImiError)))

@@ -32,6 +32,16 @@ class Authority(Protocol):
         """Procedure area, or procedure id -> directory roles."""
         ...
 
+    @property
+    def settings(self) -> Mapping[str, Mapping[str, str]]:
+        """Procedure area, or procedure id -> how the authority works in it."""
+        ...
+
+    @property
+    def status(self) -> str:
+        """active, suspended or left."""
+        ...
+
 
 class Directory(Protocol):
     """The node's copy of the directory: local, cheap, callable from any thread."""
@@ -63,7 +73,7 @@ class Tools:
     files: FileStore
     vault: Vault
     new_message_id: Callable[[], MessageId]
-    national: Mapping[str, str] = field(default_factory=dict)  # the State's own settings, for `setting.<name>`
+    national: Mapping[str, str] = field(default_factory=dict)  # the State's own settings, where an authority has none
 
     def authority(self, authority: AuthorityId) -> Authority | None:
         try:
@@ -107,3 +117,14 @@ class Tools:
             return frozenset()
         area = procedure.partition("/")[0]
         return frozenset((*found.roles.get(procedure, ()), *found.roles.get(area, ())))
+
+    def settings(self, authority: AuthorityId, procedure: str) -> Mapping[str, str]:
+        """How an authority works in a procedure: its own setting for it, else for the area, else the State's."""
+        found = self.authority(authority)
+        own = found.settings if found else {}
+        return {**self.national, **own.get(procedure.partition("/")[0], {}), **own.get(procedure, {})}
+
+    def is_active(self, authority: AuthorityId) -> bool:
+        """Whether it may open cases and be drawn into new ones: neither suspended nor gone."""
+        found = self.authority(authority)
+        return found is None or found.status == "active"

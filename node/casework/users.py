@@ -38,6 +38,7 @@ from node.local_store.database import Database
 from node.local_store.users import SessionRow, ThrottleRow, TokenRow, UserRow
 
 SHORTEST_PASSWORD: Final = 12
+LONGEST_PASSWORD: Final = 1000
 IDLE: Final = timedelta(minutes=30)  # a session ends after this long without use
 LONGEST: Final = timedelta(hours=10)  # and after this in any case
 FREE_TRIES: Final = 5  # for one login
@@ -85,13 +86,25 @@ class Users:
         self, *, login: str, name: str, password: str, authority: AuthorityId, roles: Iterable[str], language: str
     ) -> Official:
         """Register a user. Raises LoginTaken, WeakPassword, UnknownLanguage."""
-        login = _folded(login)
-        if len(password) < SHORTEST_PASSWORD or _folded(password) == login:
-            raise WeakPassword(f"a password has at least {SHORTEST_PASSWORD} characters and is not the login")
-        _check_language(language)
+        login = folded(login)
+        check_language(language)
         row = {"login": login, "name": name, "authority": authority, "language": language}
-        hashed = await asyncio.to_thread(self._hasher.hash, password)
+        hashed = await self.hash_password(password, login=login)
         return await self._database.transact(self._create, row, hashed, sorted(set(roles)))
+
+    async def hash_password(self, password: str, *, login: str) -> str:
+        """A new password of `login`, as it is stored. Raises WeakPassword."""
+        if not SHORTEST_PASSWORD <= len(password) <= LONGEST_PASSWORD or folded(password) == folded(login):
+            raise WeakPassword(f"a password has at least {SHORTEST_PASSWORD} characters and is not the login")
+        return await self._hash(password)
+
+    async def unusable_password(self) -> str:
+        """What is stored while a password is to be set: it takes as long to try as any other."""
+        return await self._hash(secrets.token_hex(32))
+
+    async def _hash(self, password: str) -> str:
+        async with self._turns:
+            return await asyncio.to_thread(self._hasher.hash, password)
 
     async def sign_in(self, login: str, password: str, *, source: str) -> SignedIn:
         """A new session.
@@ -103,13 +116,13 @@ class Users:
             SignInRefused, SignInThrottled (`details["seconds"]`), AuthorityMoving (`details["to"]`): the user's
             authority moves, or has moved, to another node; its people sign in there.
         """
-        login = _folded(login)[:200]
+        login = folded(login)[:200]
         subjects = (_subject("login", login), _subject("source", source))
         await self._database.transact(self._count_try, subjects)
         row = await self._database.read(users.by_login, login)
         stored = row.password if row and row.closed_at is None else self._nobody
         async with self._turns:
-            right = await asyncio.to_thread(self._verify, stored, password[:1000])
+            right = await asyncio.to_thread(self._verify, stored, password[:LONGEST_PASSWORD])
         if not right or row is None or row.closed_at is not None:
             log.info("sign-in refused")
             raise SignInRefused("name or password is wrong")
@@ -126,22 +139,22 @@ class Users:
 
     async def set_language(self, official: Official, language: str) -> None:
         """Remember the language a user reads in. Raises UnknownLanguage."""
-        _check_language(language)
+        check_language(language)
         await self._database.transact(self._set_language, official.user, language)
 
     async def create_token(self, login: str, *, label: str, days: int = 365) -> str:
         """A REST token of a user, shown only this once: `imi_` and 64 hexadecimal digits. Raises UnknownUser."""
         token = f"imi_{secrets.token_hex(32)}"
-        await self._database.transact(self._add_token, _folded(login), token, label, days)
+        await self._database.transact(self._add_token, folded(login), token, label, days)
         return token
 
     async def revoke_tokens(self, login: str, *, label: str | None = None) -> int:
         """Revoke a user's tokens, or those with a label; how many there were. Raises UnknownUser."""
-        return await self._database.transact(self._drop_tokens, _folded(login), label)
+        return await self._database.transact(self._drop_tokens, folded(login), label)
 
     async def close_user(self, login: str) -> None:
         """Close an account: sessions and tokens end at once. Raises UnknownUser."""
-        await self._database.transact(self._close, _folded(login))
+        await self._database.transact(self._close, folded(login))
 
     async def official_of_token(self, token: str) -> Official:
         """Who calls. Raises BadToken."""
@@ -282,12 +295,14 @@ def _wait_after(failures: int, free: int) -> timedelta:
     return min(timedelta(seconds=15 << min(failures - free, 10)), LONGEST_WAIT)
 
 
-def _check_language(language: str) -> None:
+def check_language(language: str) -> None:
+    """Raises UnknownLanguage."""
     if language not in LANGUAGES:
         raise UnknownLanguage("not the code of an official language", lang=language[:8])
 
 
-def _folded(login: str) -> str:
+def folded(login: str) -> str:
+    """A login as it is stored and compared."""
     return login.strip().casefold()
 
 

@@ -129,6 +129,10 @@ class Directory:
         """Those that hold a directory role in a procedure or its area."""
         return tuple(self.replica.with_code("role", f"{area}/{role}", state))
 
+    def linked_to(self, coordinator: AuthorityId) -> tuple[Authority, ...]:
+        """Those that name an authority among their coordinators, for whatever function."""
+        return tuple(self.replica.with_code("coordinator", coordinator))
+
     def count(self) -> int:
         """How many authorities all States have together."""
         return self.replica.count()

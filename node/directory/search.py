@@ -255,7 +255,7 @@ class Replica(Copies):
         return [read_record(kind, row[0]) for row in self.connection().execute(query, (kind, state, state))]
 
     def with_code(self, kind: str, code: str, state: State | None = None) -> list[Authority]:
-        """Those that carry a code: kind is area, profession, activity, role or nuts; a role is `area/role`."""
+        """Those that carry a code: kind is area, profession, activity, role, nuts or coordinator; a role is `area/role`."""
         rows = self.connection().execute(
             "SELECT a.data FROM codes c JOIN authorities a USING (number) WHERE c.kind = ? AND c.code = ?"
             " AND (? IS NULL OR a.state = ?) ORDER BY a.id",
@@ -362,3 +362,4 @@ def _codes(authority: Authority) -> Iterable[tuple[str, str]]:
     yield from (("activity", code) for code in authority.activities)
     yield from (("nuts", code[:n]) for code in authority.territory for n in range(2, len(code) + 1))
     yield from (("role", f"{area}/{role}") for area, roles in authority.roles.items() for role in roles)
+    yield from (("coordinator", link.coordinator) for link in authority.coordinators)

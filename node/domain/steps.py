@@ -50,7 +50,7 @@ def offered(
     Args:
         view: folded with `inside` and `own`; None for a draft that no event has opened.
         user_roles: of the official; a step without `user` is open to all.
-        settings: the State's own (`setting.<name>` in `offer`); one that is not set reads `no`.
+        settings: the authority's in this procedure (`setting.<name>` in `offer`); one that is not set reads `no`.
 
     Conditions on control values are left out: they are judged when the step is composed.
     """

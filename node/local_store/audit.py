@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 
-from sqlalchemy import Index, insert, select
+from sqlalchemy import Index, insert, select, update
 from sqlalchemy.orm import Mapped, Session, mapped_column
 
 from node.ids import AuthorityId, CaseId
@@ -59,6 +59,11 @@ def record(session: Session, entry: AuditEntry) -> None:
 
 
 _RECORD: Final = insert(AuditRow)
+
+
+def pseudonymise(session: Session, user: int, login: str) -> None:
+    """Write `login` where the trail has the login of a user: who it was is no longer told by it."""
+    session.execute(update(AuditRow).where(AuditRow.user == user).values(login=login))
 
 
 def entries_of(session: Session, case: CaseId) -> tuple[AuditEntry, ...]:

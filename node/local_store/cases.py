@@ -503,3 +503,8 @@ def erase_case(session: Session, case: CaseId) -> None:
     session.execute(update(PartRow).where(PartRow.case_id == case).values(sealed=None))
     for table in (OutgoingRow, StandingRow, DeadlineRow):
         session.execute(delete(table).where(table.case_id == case))
+
+
+def pseudonymise(session: Session, user: int, login: str) -> None:
+    """Write `login` where events taken here have the login of a user."""
+    session.execute(update(EventRow).where(EventRow.user == user).values(login=login))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from sqlalchemy import LargeBinary, delete, func, or_, select
+from sqlalchemy import LargeBinary, delete, func, or_, select, update
 from sqlalchemy.orm import Mapped, Session, mapped_column
 
 from node.ids import AuthorityId, CaseNumber
@@ -62,3 +62,8 @@ def forget_blocked(session: Session, at: datetime) -> None:
         or_(CaseRow.block_at <= at, CaseRow.delete_at <= at), CaseRow.number.is_not(None)
     )
     session.execute(delete(DraftRow).where(DraftRow.number.in_(over)))
+
+
+def pseudonymise(session: Session, user: int, login: str) -> None:
+    """Write `login` where drafts have the login of a user."""
+    session.execute(update(DraftRow).where(DraftRow.user == user).values(login=login))

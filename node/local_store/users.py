@@ -79,6 +79,21 @@ def count(session: Session) -> int:
     return session.scalar(select(func.count()).select_from(UserRow)) or 0
 
 
+def open_of_authority(session: Session, authority: AuthorityId) -> tuple[UserRow, ...]:
+    """Those who may sign in, by name."""
+    return tuple(row for row in of_authority(session, authority) if row.closed_at is None)
+
+
+def closed_before(session: Session, at: datetime) -> tuple[UserRow, ...]:
+    """Those who left before an instant and are not erased yet."""
+    return tuple(session.scalars(select(UserRow).where(UserRow.closed_at < at, UserRow.password != "")))
+
+
+def erase(row: UserRow, pseudonym: str) -> None:
+    """Nothing personal is left of a user; the number stays taken, for the audit trail tells users by it."""
+    row.login, row.name, row.password, row.roles = pseudonym, "", "", ""
+
+
 def end_sessions_of(session: Session, user: int) -> None:
     session.execute(delete(SessionRow).where(SessionRow.user_id == user))
 

@@ -165,7 +165,7 @@ async def test_another_authoritys_case_looks_like_none(door):
 
 
 async def test_a_user_without_a_reading_role_sees_the_directory_only(door):
-    basic = await door("EE", "EE:school", roles=("administrator",))
+    basic = await door("EE", "EE:school", roles=("local-administrator",))
     assert await refused(basic, "GET", "/cases") == (403, "refused.no-access")
     assert await refused(basic, "GET", "/work") == (403, "refused.no-access")
     assert await refused(basic, "POST", "/files?name=a", data=b"x") == (403, "refused.no-access")

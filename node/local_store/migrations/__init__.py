@@ -10,7 +10,7 @@ from sqlalchemy import Connection, Engine, inspect, text
 
 from node.errors import SetupError
 
-HEAD: Final = "0005"  # newest version; a test compares with the folder `versions`
+HEAD: Final = "0006"  # newest version; a test compares with the folder `versions`
 _HERE = Path(__file__).parent
 
 
