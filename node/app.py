@@ -19,10 +19,12 @@ from sqlalchemy.orm import Session
 from node import api, console, management
 from node import web as pages
 from node.casework.casework import Casework
+from node.casework.registry import Registry
 from node.casework.users import Users
 from node.catalogue import Catalogue
 from node.clock import Clock, SystemClock
 from node.directory import Directory
+from node.directory.model import By, Change
 from node.directory.replication import LogId
 from node.directory.sync import Sync
 from node.errors import ImiError, SetupError, Unavailable
@@ -93,6 +95,7 @@ class Node:
     directory: Directory
     casework: Casework
     users: Users
+    registry: Registry
     texts: Texts
     transport: Transport
     reader: TrustReader
@@ -131,6 +134,7 @@ class Node:
         """What is due: blocking, deletion, expired sessions, files nobody names."""
         await self.casework.sweep()
         await self.users.sweep()
+        await self.registry.sweep()
         named = await self.database.read(_body_files)
         await asyncio.to_thread(self.bodies.sweep, named)
         await self.look_at_held()
@@ -211,6 +215,11 @@ async def _build(settings: Settings, clock: Clock, stack: contextlib.AsyncExitSt
         vault=Vault.open(settings.data / "keys" / "storage.key", passphrase=settings.passphrase),
         new_message_id=partial(new_message_id, settings.node),
     )
+    users = Users(database, clock)
+
+    def publish(change: Change, by: By) -> None:
+        directory.publish(settings.node, [change], keys.log_signer, by=by)
+
     parts = SenderParts(
         database=database,
         clock=clock,
@@ -230,7 +239,8 @@ async def _build(settings: Settings, clock: Clock, stack: contextlib.AsyncExitSt
         catalogue=catalogue,
         directory=directory,
         casework=casework,
-        users=Users(database, clock),
+        users=users,
+        registry=Registry(casework, directory, users, publish),
         texts=texts,
         transport=transport,
         reader=reader,
@@ -383,6 +393,7 @@ def _door_parts(node: Node) -> dict[str, Any]:
     return {
         "casework": node.casework,
         "users": node.users,
+        "registry": node.registry,
         "directory": node.directory,
         "catalogue": node.catalogue,
         "texts": node.texts,
@@ -445,6 +456,7 @@ def _jobs(node: Node) -> list[Job]:
         Job(name="read agreements with peers outside", every_seconds=pace.trust_seconds, run=node.refresh_outside),
         Job(name="greet peers", every_seconds=pace.gossip_seconds, run=node.sync.round),
         Job(name="notice changes of our logs", every_seconds=2, run=node.sync.notice),
+        Job(name="publish changes of our authorities", every_seconds=2, run=node.registry.publish_pending),
         Job(name="sweep", every_seconds=pace.sweep_seconds, run=node.sweep),
     ]
     if node.settings.publish_from is not None:

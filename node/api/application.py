@@ -10,11 +10,12 @@ import structlog
 from aiohttp import web
 
 from node.api import openapi, routes
-from node.api.keys import CASEWORK, CATALOGUE, DIRECTORY, OFFICIAL, USERS, WORDS
+from node.api.keys import CASEWORK, CATALOGUE, DIRECTORY, OFFICIAL, REGISTRY, USERS, WORDS
 from node.api.problems import problem, problem_of, response
 from node.api.rendering import Words
 from node.casework.casework import Casework
 from node.casework.errors import BadToken
+from node.casework.registry import Registry
 from node.casework.users import Users
 from node.catalogue import Catalogue
 from node.clock import Clock
@@ -37,6 +38,7 @@ def application(
     *,
     casework: Casework,
     users: Users,
+    registry: Registry,
     directory: Directory,
     catalogue: Catalogue,
     texts: Words,
@@ -45,7 +47,7 @@ def application(
     """The API. Every route but the OpenAPI document needs a token."""
     app = web.Application(middlewares=[_answer_problems, _authenticate])
     app[CASEWORK], app[USERS], app[DIRECTORY] = casework, users, directory
-    app[CATALOGUE], app[WORDS] = catalogue, texts
+    app[CATALOGUE], app[WORDS], app[REGISTRY] = catalogue, texts, registry
     app.router.add_get("/openapi.json", _document)
     for route in routes.ROUTES:
         app.router.add_route(route.method, route.path, route.handler)

@@ -6,12 +6,14 @@ from aiohttp import web
 
 from node.api.rendering import Words
 from node.casework.casework import Casework
+from node.casework.registry import Registry
 from node.casework.users import Users
 from node.casework.views import Official
 from node.catalogue import Catalogue
 from node.directory import Directory
 
 CASEWORK = web.AppKey("CASEWORK", Casework)
+REGISTRY = web.AppKey("REGISTRY", Registry)
 USERS = web.AppKey("USERS", Users)
 DIRECTORY = web.AppKey("DIRECTORY", Directory)
 CATALOGUE = web.AppKey("CATALOGUE", Catalogue)

@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from aiohttp import web
 
-from node.casework.errors import InvalidContent
+from node.casework.errors import InvalidContent, InvalidProfile
 from node.errors import ImiError, PeerError, Refused, SetupError, Unavailable
 
 TYPE: Final = "application/problem+json"
@@ -32,6 +32,16 @@ _STATUS: Final = {
     "refused.stale-form": HTTPStatus.PRECONDITION_FAILED,
     "refused.file-too-large": HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
     "refused.too-much-content": HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
+    "refused.unknown-invitation": HTTPStatus.NOT_FOUND,
+    "refused.unknown-registration": HTTPStatus.NOT_FOUND,
+    "refused.not-coordinator": HTTPStatus.FORBIDDEN,
+    "refused.not-administrator": HTTPStatus.FORBIDDEN,
+    "refused.authority-suspended": HTTPStatus.FORBIDDEN,
+    "refused.already-decided": HTTPStatus.CONFLICT,
+    "refused.wrong-status": HTTPStatus.CONFLICT,
+    "refused.open-cases": HTTPStatus.CONFLICT,
+    "refused.too-many-guesses": HTTPStatus.TOO_MANY_REQUESTS,
+    "refused.unknown-user": HTTPStatus.NOT_FOUND,
 }
 
 
@@ -70,7 +80,7 @@ def problem_of(error: ImiError, *, instance: str) -> dict[str, Any]:
         body["details"] = dict(error.details)
     if isinstance(error, InvalidContent):
         body["faults"] = [{"form": form, "field": field, "code": code} for form, field, code in error.faults]
-    if isinstance(error, BadRequest) and error.faults:
+    if isinstance(error, (BadRequest, InvalidProfile)) and error.faults:
         body["faults"] = [{"field": field, "code": code} for field, code in error.faults]
     return body
 

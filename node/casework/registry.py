@@ -181,6 +181,11 @@ class Registry:
         """Everything about the official's own authority, or one it coordinates. Raises UnknownAuthority, NotCoordinator and others."""
         return await self._read(_ours, official, authority or official.authority)
 
+    async def theirs(self, official: Official, authority: AuthorityId) -> Ours:
+        """The same for a coordinator only. Raises NotAdministrator, NotCoordinator, UnknownAuthority."""
+        await self._read(at_desk.check_coordinator, official)
+        return await self.ours(official, authority)
+
     async def edit(self, official: Official, authority: AuthorityId, profile: Profile) -> None:
         """Raises NotAdministrator, NotCoordinator, InvalidProfile."""
         await self._act(stewarding.edit, official, authority, profile)

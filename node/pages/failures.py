@@ -30,6 +30,16 @@ _STATUS: Final = {
     "refused.file-too-large": 413,
     "refused.sign-in": 401,
     "refused.sign-in-throttled": 429,
+    "refused.unknown-invitation": 404,
+    "refused.unknown-registration": 404,
+    "refused.not-coordinator": 403,
+    "refused.not-administrator": 403,
+    "refused.authority-suspended": 403,
+    "refused.already-decided": 409,
+    "refused.wrong-status": 409,
+    "refused.open-cases": 409,
+    "refused.too-many-guesses": 429,
+    "refused.unknown-user": 404,
 }
 _CLASSES: Final = ((Unavailable, 503), (Refused, 422), (PeerError, 502), (ImiError, 500))
 _OF_HTTP: Final = {

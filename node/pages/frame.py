@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from datetime import UTC, date, datetime
 from functools import partial
 from pathlib import Path
@@ -26,7 +26,9 @@ MENU: Final = (
     ("alerts", "/alerts"),
     ("authorities", "/authorities"),
     ("our-authority", "/our-authority"),
+    ("coordination", "/coordination"),
 )
+_NEEDS: Final[Mapping[str, str]] = {"coordination": "data-administrator"}  # entries without a right are absent
 _OWN_LANGUAGE: Final[Mapping[str, str]] = {
     "AT": "de", "BE": "nl", "BG": "bg", "CY": "el", "CZ": "cs", "DE": "de", "DK": "da", "EE": "et", "EL": "el", "ES": "es",
     "FI": "fi", "FR": "fr", "HR": "hr", "HU": "hu", "IT": "it", "LI": "de", "LT": "lt", "LU": "fr", "LV": "lv", "MT": "mt",
@@ -75,13 +77,17 @@ def _common(request: web.Request) -> dict[str, object]:
         "path": request.path,
         "path_qs": request.path_qs,
         "request_id": request[REQUEST_ID],
-        "menu": MENU if signed_in else (),
+        "menu": _menu(signed_in.official.roles) if signed_in else (),
         "own_state": state_of(frame.node),
         "node": frame.node,
         **_own_name(frame),
         "errors": (),
         "notice_key": _notice(request, frame.texts),
     }
+
+
+def _menu(roles: Collection[str]) -> list[tuple[str, str]]:
+    return [(name, href) for name, href in MENU if name not in _NEEDS or _NEEDS[name] in roles]
 
 
 def _notice(request: web.Request, texts: Texts) -> str:

@@ -6,6 +6,7 @@ from aiohttp import web
 
 from node import pages
 from node.casework.casework import Casework
+from node.casework.registry import Registry
 from node.casework.users import Users
 from node.catalogue import Catalogue
 from node.clock import Clock
@@ -14,8 +15,8 @@ from node.ids import state_of
 from node.pages import Frame
 from node.settings import Settings
 from node.texts import Texts
-from node.web import authorities, cases, drafting, languages, signing, words, work
-from node.web.keys import CASEWORK, CATALOGUE, CLOCK, DIRECTORY
+from node.web import authorities, cases, coordinating, drafting, languages, ours, registering, signing, words, work
+from node.web.keys import CASEWORK, CATALOGUE, CLOCK, DIRECTORY, REGISTRY, SECRETS, Secrets
 
 
 def application(
@@ -23,6 +24,7 @@ def application(
     node_settings: Settings,
     casework: Casework,
     users: Users,
+    registry: Registry,
     directory: Directory,
     catalogue: Catalogue,
     texts: Texts,
@@ -39,6 +41,7 @@ def application(
     )
     app = pages.application(frame)
     app[CASEWORK], app[CATALOGUE], app[CLOCK], app[DIRECTORY] = casework, catalogue, clock, directory
-    for part in (signing, languages, words, authorities, work, drafting, cases):
+    app[REGISTRY], app[SECRETS] = registry, Secrets()
+    for part in (signing, languages, words, authorities, registering, ours, coordinating, work, drafting, cases):
         app.router.add_routes(part.routes)
     return app

@@ -56,7 +56,7 @@ async def sign_in(request: web.Request) -> web.Response:
         return _form(request, typed, errors=[(name, _t(request, f"sign-in.{name}-missing")) for name in missing])
     frame = request.app[FRAME]
     try:
-        made = await frame.users.sign_in(typed["login"], password, source=_source(request))
+        made = await frame.users.sign_in(typed["login"], password, source=source_of(request))
     except (AuthorityMoving, SignInRefused, SignInThrottled) as error:
         text = _t(request, text_key(frame.texts, error), **error.details)
         return _form(request, typed, errors=[("login", text)], wait=error.details.get("seconds"))
@@ -100,7 +100,7 @@ def _t(request: web.Request, key: str, **values: object) -> str:
     return request.app[FRAME].texts.t(request[LANG], key, **values)
 
 
-def _source(request: web.Request) -> str:
+def source_of(request: web.Request) -> str:
     """The address that tries: behind the proxy that https needs, the one the proxy saw (its own entry is the last)."""
     forwarded = request.headers.get("X-Forwarded-For", "").rpartition(",")[2].strip()
     return forwarded[:64] if request.app[FRAME].https and forwarded else str(request.remote)

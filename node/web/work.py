@@ -9,11 +9,12 @@ from urllib.parse import urlencode
 from aiohttp import web
 from markupsafe import Markup
 
+from node.casework.acting import READERS
 from node.casework.views import DraftItem, Official, WorkItem
 from node.domain.procedures import Procedure
 from node.errors import ImiError
-from node.pages import FRAME, render, signed_in
-from node.web.keys import CASEWORK, CATALOGUE, CLOCK
+from node.pages import FRAME, render, see_other, signed_in
+from node.web.keys import CASEWORK, CATALOGUE, CLOCK, REGISTRY
 from node.web.wording import Words, words_of
 
 REQUEST: Final = "request"  # the kind that stands on its own page; all others are told to many
@@ -26,6 +27,8 @@ routes = web.RouteTableDef()
 async def work(request: web.Request) -> web.Response:
     """What waits for the official's authority, by urgency. Raises NoAccess."""
     official = signed_in(request).official
+    if not official.roles & READERS:
+        raise see_other("/our-authority")  # an administrator, who reads no case
     found = await request.app[CASEWORK].work(official)
     lines = Lines(request)
     groups = [
@@ -42,6 +45,7 @@ async def work(request: web.Request) -> web.Response:
         drafts=[lines.draft(item) for item in found.drafts],
         news=new_cases(request, official),
         today=request.app[CLOCK].now(),
+        tasks=await request.app[REGISTRY].tasks(official),
     )
 
 

@@ -93,6 +93,7 @@ async def door(federation: Any, aiohttp_client: Any) -> Any:
         part = api.application(
             casework=running.casework,
             users=users,
+            registry=world.registry(node, users),
             directory=running.directory,
             catalogue=world.catalogue,
             texts=Texts.load(world.catalogue.folder),

@@ -166,6 +166,7 @@ async def world(federation: Any, chromium: Any, catalogue: Catalogue) -> AsyncIt
             node_settings=Settings(node=node, data=running.folder),
             casework=running.casework,
             users=users,
+            registry=federation.registry(node, users),
             directory=running.directory,
             catalogue=catalogue,
             texts=texts,

@@ -13,11 +13,13 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from sqlalchemy.orm import Session
 
 from node.casework.casework import Casework
+from node.casework.registry import Registry
+from node.casework.users import Users
 from node.casework.views import CaseView, File, Official
 from node.catalogue import Catalogue
 from node.clock import FakeClock
 from node.directory.directory import Directory
-from node.directory.model import Authority
+from node.directory.model import Authority, By, Change
 from node.federation import as4, outbox
 from node.federation.as4 import Part
 from node.federation.peers import Peer, Peers, TrustList
@@ -246,6 +248,15 @@ class Federation:
         for node in self.nodes.values():
             node.database.close()
             node.directory.close()
+
+    def registry(self, name: str, users: Users) -> Registry:
+        """Who takes part at a node; what it changes goes into the node's log at once."""
+        node = self[name]
+
+        def publish(change: Change, by: By) -> None:
+            node.directory.publish(node.name, [change], self.signing[NodeId("EU")].signer, by=by)
+
+        return Registry(node.casework, node.directory, users, publish)
 
     def waiting(self, sender: NodeId) -> list[Any]:
         def rows(session: Session) -> list[Any]:

@@ -144,6 +144,7 @@ async def open_browser(federation: Any, aiohttp_client: Any, texts: Texts, tmp_p
             node_settings=Settings(node=node, data=tmp_path, officials=Officials(https=https)),
             casework=running.casework,
             users=users,
+            registry=world.registry(node, users),
             directory=running.directory,
             catalogue=world.catalogue,
             texts=texts,

@@ -126,6 +126,7 @@ async def browser(federation: Any, aiohttp_client: Any) -> Any:
             node_settings=Settings(node=NodeId(node), data=running.folder),
             casework=running.casework,
             users=users,
+            registry=world.registry(node, users),
             directory=running.directory,
             catalogue=world.catalogue,
             texts=Texts.load(world.catalogue.folder),
