@@ -370,7 +370,7 @@ async def test_a_node_that_is_away_is_waited_for_and_the_sender_is_told_when_it_
         async with running(folder, DE_SN) as (saxony,):
             with contextlib.suppress(PeerAnswered):
                 await saxony.parts.transport.get(DE, "/imi/v1/trust/metadata/none.json", limit=1000)
-            await until(lambda: has(saxony, "question"))
+            await until(lambda: has(saxony, "question"), seconds=60)
         assert germany.sender.states() == {}
 
 
@@ -388,7 +388,7 @@ async def test_a_node_behind_a_relay_is_told_when_a_node_outside_is_back(folder)
         async with running(folder, FR) as (france,):
             with contextlib.suppress(PeerAnswered):
                 await france.parts.transport.get(DE, "/imi/v1/trust/metadata/none.json", limit=1000)
-            await until(lambda: has(france, "answer"))
+            await until(lambda: has(france, "answer"), seconds=60)
 
 
 async def test_a_relay_that_was_away_is_a_sign_for_the_nodes_behind_it(folder):
@@ -401,7 +401,7 @@ async def test_a_relay_that_was_away_is_a_sign_for_the_nodes_behind_it(folder):
         async with running(folder, DE) as (germany,):
             with contextlib.suppress(PeerAnswered):
                 await germany.parts.transport.get(FR, "/imi/v1/trust/metadata/none.json", limit=1000)
-            await until(lambda: has(saxony, "question"))
+            await until(lambda: has(saxony, "question"), seconds=60)
 
 
 async def test_a_relay_that_speaks_says_nothing_of_a_node_that_does_not_answer_it(folder):
