@@ -12,7 +12,7 @@ from typing import Final
 
 import typer
 
-from node.cli import authorities, demo, directory, messages, nodes, peers, users
+from node.cli import authorities, demo, directory, messages, nodes, peers, publishing, registers, users
 from node.errors import ImiError, SetupError, Unavailable
 from pki.errors import PkiError
 
@@ -28,6 +28,8 @@ nodes.register(app)
 demo.register(app)
 app.add_typer(users.app, name="users")
 app.add_typer(authorities.app, name="authorities")
+app.add_typer(registers.app, name="registers")
+publishing.register(directory.app)
 app.add_typer(directory.app, name="directory")
 messages.register(app)
 peers.register(app)

@@ -7,36 +7,38 @@ from typing import Annotated
 
 import typer
 
-from node.cli.common import DEFAULT_CONFIG, Config, console, table
-from node.cli.directory import Alone, own_logs, signer_of
+from node.cli import importing
+from node.cli.common import DEFAULT_CONFIG, Config, table
+from node.cli.directory import Alone
+from node.directory.intake import AUTHORITIES
 from node.directory.model import Authority
-from node.ids import parse_node, parse_state
+from node.ids import parse_state
 
 app = typer.Typer(help="Authorities of the directory.", no_args_is_help=True)
 
 
 @app.command("import")
 def import_(
-    file: Annotated[Path, typer.Argument(help="JSONL file of one State's authorities.")],
-    node: Annotated[str, typer.Option(help="Node they belong to; default: this node.")] = "",
+    file: importing.File,
+    node: importing.Node = "",
     overlay: Annotated[Path | None, typer.Option(help="TOML file with competences, languages and roles.")] = None,
+    dry_run: importing.DryRun = False,
+    strict: importing.Strict = False,
+    delete_missing: importing.DeleteMissing = False,
+    yes: importing.Yes = False,
     alone: Alone = False,
     config: Config = DEFAULT_CONFIG,
-) -> None:
-    """Append authorities to the log this node signs; peers follow within a minute, or at once while it runs.
+) -> int:
+    """Bring authorities into the log this node signs; peers follow within a minute, or at once while it runs.
 
-    **Example** `imi-node authorities import EE.jsonl --overlay overlay.toml`
+    What is there already stays, and a second import of the same file changes nothing. Exit code 1: rows were refused.
+
+    **Example** `imi-node authorities import authorities.csv --dry-run`
     """
-    from node.directory.importing import Overlay, read_authorities
-
-    with own_logs(config, alone=alone) as (settings, keys, directory):
-        home = parse_node(node) if node else settings.node
-        found = list(read_authorities(file, node=home))
-        if overlay is not None:
-            laid = Overlay(overlay)
-            found = [*(a for a in laid.over(found) if a.node == home), *laid.new(home)]
-        checkpoint = directory.publish(home, found, signer_of(home, settings, keys))
-    console.print(f"{len(found)} authorities added; the log of {home} has {checkpoint.size} entries now.")
+    order = importing.Order(
+        file=file, dry_run=dry_run, strict=strict, delete_missing=delete_missing, yes=yes, alone=alone
+    )
+    return importing.run(AUTHORITIES, order, node=node, config=config, overlay=overlay)
 
 
 @app.command("search")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Final
@@ -13,8 +13,9 @@ import structlog
 from node.clock import Clock, SystemClock
 from node.directory.following import JUST_ASKED, Follower, Showing
 from node.directory.hosting import Host, LogSigner, NotOurLog, Signed
-from node.directory.model import OPERATOR, Authority, By, Change, Kind, Move, Record
+from node.directory.model import OPERATOR, Authority, By, Change, Kind, Move, Record, Register
 from node.directory.originals import Evidence, Originals
+from node.directory.registers import Registers, UnknownRegister, find_registers
 from node.directory.replication import COLLECTION, BadPage, Checkpoint, Divergence, LogId, batches
 from node.directory.search import Replica, SearchResult
 from node.directory.status import LogStatus
@@ -124,6 +125,23 @@ class Directory:
     def record(self, kind: Kind, name: AuthorityId) -> tuple[Record, By] | None:
         """A group, register or repository entry and who last changed it."""
         return self.replica.record(kind, name)
+
+    def find_registers(
+        self, text: str, *, state: State | None = None, type_: str = "", access: str = "", limit: int = 20
+    ) -> Registers:
+        """Registers by words in any script, by State and name."""
+        return find_registers(self.records("register", state), text, type_=type_, access=access, limit=limit)
+
+    def register(self, name: AuthorityId, /) -> Register:
+        """One register. Raises UnknownRegister."""
+        found = self.record("register", name)
+        if found is None or not isinstance(found[0], Register):
+            raise UnknownRegister("the directory has no such register", register=name)
+        return found[0]
+
+    def each(self, kind: Kind, state: State) -> Iterator[Record]:
+        """The records of one kind of a State, whatever node hosts them, one after the other."""
+        return self.replica.each(kind, state)
 
     def with_role(self, area: str, role: str, state: State | None = None) -> tuple[Authority, ...]:
         """Those that hold a directory role in a procedure or its area."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import sqlite3
 from bisect import bisect_left, bisect_right
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Final
@@ -254,6 +254,13 @@ class Replica(Copies):
         query = "SELECT data FROM records WHERE kind = ? AND (? IS NULL OR state = ?) ORDER BY id"
         return [read_record(kind, row[0]) for row in self.connection().execute(query, (kind, state, state))]
 
+    def each(self, kind: str, state: State) -> Iterator[Record]:
+        """The records of one kind of a State, one after the other."""
+        table, which = ("authorities", "") if kind == Authority.kind else ("records", " AND kind = :kind")
+        query = f"SELECT data FROM {table} WHERE state = :state{which}"  # noqa: S608  # our own names
+        rows = self.connection().execute(query, {"state": state, "kind": kind})
+        return (read_record(kind, row[0]) for row in rows)
+
     def with_code(self, kind: str, code: str, state: State | None = None) -> list[Authority]:
         """Those that carry a code: kind is area, profession, activity, role, nuts or coordinator; a role is `area/role`."""
         rows = self.connection().execute(
@@ -360,6 +367,7 @@ def _codes(authority: Authority) -> Iterable[tuple[str, str]]:
     yield from (("area", area) for area in authority.areas)
     yield from (("profession", code) for code in authority.professions)
     yield from (("activity", code) for code in authority.activities)
-    yield from (("nuts", code[:n]) for code in authority.territory for n in range(2, len(code) + 1))
+    regions = {*authority.territory, *filter(None, [authority.address.get("nuts")])}  # of the seat, too
+    yield from {("nuts", code[:n]) for code in regions for n in range(2, len(code) + 1)}
     yield from (("role", f"{area}/{role}") for area, roles in authority.roles.items() for role in roles)
     yield from (("coordinator", link.coordinator) for link in authority.coordinators)

@@ -11,7 +11,7 @@ import pytest
 from node.directory import Authority, Directory, UnknownAuthority
 from node.directory.directory import NotOurLog, log_name
 from node.directory.folding import fold, spellings
-from node.directory.importing import BadImport, Overlay, read_authorities
+from node.directory.importing import Overlay, read_authorities
 from node.directory.model import OPERATOR, BadEntry, Deleted, read_change, write_change
 from node.directory.replication import (
     BadCheckpoint,
@@ -25,6 +25,7 @@ from node.directory.replication import (
     read_page,
     write_page,
 )
+from node.directory.rows import BadImport
 from node.directory.store import CannotOpenDirectory
 from node.federation.peers import LogKey
 from node.ids import AuthorityId, NodeId, State
@@ -256,7 +257,7 @@ def test_all_shipped_authorities_can_be_read_and_the_overlay_is_marked():
 
 
 @pytest.mark.parametrize(
-    "line", ["{", '{"id": "FR-1", "name": "x"}', '{"name": "x"}', "[1]", '"x"', "{}" + " " * 70_000]
+    "line", ["{", '{"id": "FR-1", "name": "x"}', '{"name": "x"}', '{"id": "EE-2"}', "[1]", '"x"', "{}" + " " * 70_000]
 )
 def test_a_bad_import_names_file_and_line(tmp_path, line):
     file = tmp_path / "EE.jsonl"
@@ -351,10 +352,21 @@ def test_a_name_of_no_stated_language_is_in_the_states_own_and_a_seat_is_no_terr
         '{"id": "EE-1", "name": "Amet", "nuts": "EE001"}\n'
         '{"id": "EE-2", "name": "Amet", "nuts": "EE001", "level": "national"}\n'
         '{"id": "EE-3", "name": "Office", "name_lang": "en", "nuts": "EE001", "type": "ministry"}\n'
+        '{"id": "EE-4", "name": "Vald", "nuts": "EE001", "nuts_by": "city", "type": "municipality"}\n'
+        '{"id": "EE-5", "name": "Maavalitsus", "nuts": "EE001", "level": "regional"}\n'
+        '{"id": "EE-6", "name": "Maavalitsus", "nuts": "EE001", "nuts_by": "city", "level": "regional"}\n'
     )
     found = list(read_authorities(file, node=EE))
-    assert [a.name_lang for a in found] == ["et", "et", "en"]
-    assert [a.territory for a in found] == [("EE001",), (), ()]
+    assert [a.name_lang for a in found] == ["et", "et", "en", "et", "et", "et"]
+    assert {a.address["nuts"] for a in found} == {"EE001"}
+    assert [a.territory for a in found] == [(), (), (), ("EE001",), ("EE001",), ()]
+
+
+def test_a_search_in_a_region_finds_who_sits_there(owner, signer):
+    owner.publish(EE, [body(address={"city": "Tallinn", "nuts": "EE001"})], signer)
+    for region in ("EE001", "EE00", "EE0"):
+        assert [hit.authority.id for hit in owner.search("", nuts=region).hits] == ["EE:1"]
+    assert owner.search("", nuts="EE008").hits == ()
 
 
 def test_an_entry_says_only_what_is_known():
