@@ -147,6 +147,38 @@ class Authorities(_Out):
     more: bool
 
 
+class Register(_Out):
+    id: str
+    node: str
+    state: str
+    name: str
+    name_lang: str
+    names: dict[str, str]
+    type: str = Field(description="business, crafts, professional, contractors, associations, tax, trusted-list …")
+    territory: list[str] = Field(description="NUTS codes; none: the whole State.")
+    areas: list[str]
+    professions: list[str]
+    activities: list[str]
+    contents: dict[str, str] = Field(description="Language -> what can be found in it.")
+    operator: str = Field(description="The authority that keeps it, if it is in the directory.")
+    operator_name: str
+    access: str = Field(description="Who may consult it: public, authorities or on-request.")
+    fee: str = Field(description="yes, no or unknown.")
+    online: str = Field(description="yes, no or unknown.")
+    login: str = Field(description="Whether that takes an account: yes, no or unknown.")
+    languages: list[str]
+    website: str
+    contact: str
+    valid_on: date | None = Field(description="When this was last found to be right.")
+    identifiers: dict[str, str]
+    source: str
+
+
+class Registers(_Out):
+    registers: list[Register]
+    more: bool
+
+
 class FieldSpec(_Out):
     key: str
     text: str

@@ -26,6 +26,7 @@ _STATUS: Final = {
     "refused.unknown-file": HTTPStatus.NOT_FOUND,
     "refused.unknown-procedure": HTTPStatus.NOT_FOUND,
     "refused.unknown-authority": HTTPStatus.NOT_FOUND,
+    "refused.unknown-register": HTTPStatus.NOT_FOUND,
     "refused.case-erased": HTTPStatus.GONE,
     "refused.step-not-allowed": HTTPStatus.CONFLICT,
     "refused.repeated-key-differs": HTTPStatus.CONFLICT,

@@ -12,7 +12,7 @@ from node.api import models
 from node.casework import views
 from node.casework.views import Official
 from node.clock import parse_rfc3339
-from node.directory.model import Authority
+from node.directory.model import Authority, Register
 from node.domain.forms import CANNOT_SAY, COMMENT, by_type
 from node.domain.procedures import ANSWERS, COMMENTS, Field, Procedure
 
@@ -69,6 +69,34 @@ class Renderer:
             registered=found.registered,
             reviewed=found.reviewed,
             assignment_invented=found.assignment_invented,
+        )
+
+    def register(self, found: Register) -> models.Register:
+        return models.Register(
+            id=found.id,
+            node=found.node,
+            state=found.state,
+            name=found.name,
+            name_lang=found.name_lang,
+            names=dict(found.names),
+            type=found.type,
+            territory=list(found.territory),
+            areas=list(found.areas),
+            professions=list(found.professions),
+            activities=list(found.activities),
+            contents=dict(found.contents),
+            operator=found.operator,
+            operator_name=found.operator_name,
+            access=found.access,
+            fee=found.fee,
+            online=found.online,
+            login=found.login,
+            languages=list(found.languages),
+            website=found.website,
+            contact=found.contact,
+            valid_on=found.valid_on,
+            identifiers=dict(found.identifiers),
+            source=found.source,
         )
 
     def procedure(self, found: Procedure, offers: Iterable[views.Offer]) -> models.Procedure:

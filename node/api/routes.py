@@ -77,6 +77,26 @@ async def get_authority(request: web.Request) -> web.Response:
     return _json(_renderer(request).authority(found))
 
 
+async def search_registers(request: web.Request) -> web.Response:
+    query = _query(request, _REGISTERS)
+    found = await asyncio.to_thread(
+        request.app[DIRECTORY].find_registers,
+        query.get("q", "")[:200],
+        state=parse_state(query["state"]) if "state" in query else None,
+        type_=query.get("type", ""),
+        access=query.get("access", ""),
+        limit=_number(query.get("limit", "20"), most=MAX_FOUND),
+    )
+    registers = [_renderer(request).register(one) for one in found.found]
+    return _json(models.Registers(registers=registers, more=found.has_more))
+
+
+async def get_register(request: web.Request) -> web.Response:
+    name = parse_authority(request.match_info["id"])
+    found = await asyncio.to_thread(request.app[DIRECTORY].register, name)
+    return _json(_renderer(request).register(found))
+
+
 async def list_procedures(request: web.Request) -> web.Response:
     renderer, official = _renderer(request), request[OFFICIAL]
     casework = request.app[CASEWORK]
@@ -225,6 +245,13 @@ _SEARCH: Final = {
     "nuts": "NUTS code of the territory.",
     "limit": f"At most {MAX_FOUND}; 20 unless given.",
 }
+_REGISTERS: Final = {
+    "q": "Words of name, contents or keeper, in any language and script.",
+    "state": "State code, EL for Greece.",
+    "type": "Type of register.",
+    "access": "Who may consult it: public, authorities or on-request.",
+    "limit": f"At most {MAX_FOUND}; 20 unless given.",
+}
 _LIST: Final = {
     "kind": "Kind of procedure: request, alert …",
     "open": "`true`: closed ones are left out.",
@@ -242,6 +269,14 @@ ROUTES: Final = (
     Route(
         method="GET", path="/authorities/{id}", handler=get_authority, gives=models.Authority,
         summary="One authority.",
+    ),
+    Route(
+        method="GET", path="/registers", handler=search_registers, gives=models.Registers, query=_REGISTERS,
+        summary="Find registers that can be consulted in the States.",
+    ),
+    Route(
+        method="GET", path="/registers/{id}", handler=get_register, gives=models.Register,
+        summary="One register.",
     ),
     Route(
         method="GET", path="/procedures", handler=list_procedures, gives=models.Procedures,

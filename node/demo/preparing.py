@@ -15,7 +15,8 @@ from node.casework.users import Users
 from node.clock import SystemClock
 from node.demo.plan import FederationFile, Login, NodePlace
 from node.directory import Authority, Directory
-from node.directory.importing import Overlay, read_authorities
+from node.directory.importing import Overlay, read_authorities, read_registers
+from node.directory.model import Register
 from node.federation import as4
 from node.federation.trust import TrustReader, from_folder
 from node.ids import AuthorityId, NodeId
@@ -32,6 +33,8 @@ trust_seconds = 2.0
 gossip_seconds = 2.0
 sweep_seconds = 10.0
 """
+
+_Loaded = Mapping[str, Mapping[NodeId, Sequence[Authority | Register]]]  # collection -> node -> its records
 
 # Who acts in the demo: node -> (login, authority, roles, language). The people are fictional and called so.
 USERS: Final[Mapping[str, tuple[tuple[str, str, tuple[str, ...], str], ...]]] = {
@@ -63,17 +66,17 @@ async def prepare(folder: Path, places: Sequence[NodePlace], progress: Progress)
     """Make everything a federation of these nodes needs, in an empty folder."""
     steps = progress.add_task("keys and trust list", total=4)
     authorities = await asyncio.to_thread(_read_authorities, [place.node for place in places])
-    hosted = sorted(set(authorities) - {place.node for place in places})
+    registers = await asyncio.to_thread(_read_registers)
+    hosted = sorted((authorities.keys() | registers.keys()) - {place.node for place in places})
     founding = Founding(folder)
     await asyncio.to_thread(_found, founding, places, hosted)
     progress.update(steps, advance=1, description="nodes")
     with ThreadPoolExecutor(2) as pool:
         loop = asyncio.get_running_loop()
         await asyncio.gather(*(loop.run_in_executor(pool, _make_node, founding, place) for place in places))
-        progress.update(steps, advance=1, description="authorities of 22 States and the Union")
-        await asyncio.gather(
-            *(loop.run_in_executor(pool, _load_authorities, founding, place, authorities, hosted) for place in places)
-        )
+        progress.update(steps, advance=1, description="authorities and registers of 30 States and the Union")
+        loaded: _Loaded = {"authorities": authorities, "registers": registers}
+        await asyncio.gather(*(loop.run_in_executor(pool, _load, founding, place, loaded, hosted) for place in places))
     progress.update(steps, advance=1, description="fictional users")
     logins = {place.node: await _make_users(place) for place in places}
     progress.update(steps, advance=1, description="prepared")
@@ -90,6 +93,15 @@ def _read_authorities(nodes: Sequence[NodeId]) -> dict[NodeId, list[Authority]]:
         for authority in (*overlay.over(read_authorities(file, node=state)), *overlay.new(state)):
             home = authority.node if authority.node in nodes or authority.node == state else state
             found.setdefault(home, []).append(_at(authority, home))
+    return found
+
+
+def _read_registers() -> dict[NodeId, list[Register]]:
+    """Every shipped register by its State's node."""
+    found: dict[NodeId, list[Register]] = {}
+    for file in sorted(shipped("directory", "registers").glob("*.jsonl")):
+        for register in read_registers(file):
+            found.setdefault(register.node, []).append(register)
     return found
 
 
@@ -124,15 +136,22 @@ def _make_node(founding: Founding, place: NodePlace) -> None:
     TrustReader(place.folder / "trust", from_folder(founding.publisher.repository)).refresh()
 
 
-def _load_authorities(
-    founding: Founding, place: NodePlace, authorities: Mapping[NodeId, Sequence[Authority]], hosted: Iterable[NodeId]
+def _load(
+    founding: Founding,
+    place: NodePlace,
+    loaded: _Loaded,
+    hosted: Iterable[NodeId],
 ) -> None:
+    """Publish what belongs to a node, collection by collection, and what belongs to the States it hosts."""
     keys = load_node_keys(founding.keys(place.node))
+    signers = {place.node: keys.log_signer}
+    signers |= {node: keys.hosted_logs[node] for node in hosted} if place.node == HOST else {}
     directory = Directory(place.folder)
     try:
-        directory.publish(place.node, authorities.get(place.node, ()), keys.log_signer)
-        for node in hosted if place.node == HOST else ():
-            directory.publish(node, authorities[node], keys.hosted_logs[node])
+        for collection, records in loaded.items():
+            for node, signer in signers.items():
+                if node in records:
+                    directory.publish(node, records[node], signer, collection=collection)
     finally:
         directory.close()
 

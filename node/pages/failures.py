@@ -19,6 +19,7 @@ _STATUS: Final = {
     "refused.unknown-file": 404,
     "refused.unknown-procedure": 404,
     "refused.unknown-authority": 404,
+    "refused.unknown-register": 404,
     "refused.form-token": 403,
     "refused.no-access": 403,
     "refused.authority-moving": 409,

@@ -25,6 +25,7 @@ MENU: Final = (
     ("requests", "/requests"),
     ("alerts", "/alerts"),
     ("authorities", "/authorities"),
+    ("registers", "/registers"),
     ("our-authority", "/our-authority"),
     ("coordination", "/coordination"),
 )

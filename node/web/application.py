@@ -15,7 +15,19 @@ from node.ids import state_of
 from node.pages import Frame
 from node.settings import Settings
 from node.texts import Texts
-from node.web import authorities, cases, coordinating, drafting, languages, ours, registering, signing, words, work
+from node.web import (
+    authorities,
+    cases,
+    coordinating,
+    drafting,
+    languages,
+    ours,
+    registering,
+    registers,
+    signing,
+    words,
+    work,
+)
 from node.web.keys import CASEWORK, CATALOGUE, CLOCK, DIRECTORY, REGISTRY, SECRETS, Secrets
 
 
@@ -42,6 +54,18 @@ def application(
     app = pages.application(frame)
     app[CASEWORK], app[CATALOGUE], app[CLOCK], app[DIRECTORY] = casework, catalogue, clock, directory
     app[REGISTRY], app[SECRETS] = registry, Secrets()
-    for part in (signing, languages, words, authorities, registering, ours, coordinating, work, drafting, cases):
+    for part in (
+        signing,
+        languages,
+        words,
+        authorities,
+        registers,
+        registering,
+        ours,
+        coordinating,
+        work,
+        drafting,
+        cases,
+    ):
         app.router.add_routes(part.routes)
     return app

@@ -29,7 +29,7 @@ async def search(request: web.Request) -> web.Response:
     known = {name: asked[name] for name in _FILTERS if asked[name] in dict(options[name])}
     state = parse_state(known["state"]) if "state" in known else None
     codes = {"profession": known.get("profession"), "area": known.get("area")}
-    limit = _limit(request.query.get("limit", ""))
+    limit = limit_of(request.query.get("limit", ""))
     ask = partial(request.app[DIRECTORY].search, asked["q"], limit=limit, state=state, **codes)
     found = await asyncio.to_thread(ask)
     more = f"/authorities?{urlencode({**asked, 'limit': limit + PAGE})}" if found.has_more and limit < MOST else ""
@@ -44,7 +44,8 @@ async def profile(request: web.Request) -> web.Response:
     return render(request, "authority.html", authority=found, rows=rows_of(request, found))
 
 
-def _limit(text: str) -> int:
+def limit_of(text: str) -> int:
+    """How many to show at most, as a query says it."""
     return min(max(int(text), PAGE), MOST) if text.isascii() and text.isdecimal() and len(text) < 5 else PAGE
 
 

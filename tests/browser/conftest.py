@@ -21,7 +21,7 @@ from playwright.async_api import BrowserContext, Page, async_playwright
 from node import web as officials
 from node.casework.users import Users
 from node.catalogue import Catalogue
-from node.directory.importing import Overlay, read_authorities
+from node.directory.importing import Overlay, read_authorities, read_registers
 from node.ids import AuthorityId, NodeId
 from node.settings import Settings, shipped
 from node.texts import Texts
@@ -54,6 +54,13 @@ class Federation(back_to_back.Federation):
             read = read_authorities(shipped("directory", "authorities", f"{state}.jsonl"), node=NodeId(state))
             named = [authority for authority in overlay.over(read) if authority.roles]
             directory.publish(NodeId(state), named, self.signing[NodeId("EU")].signer)
+            registers = [
+                register
+                for file in sorted(shipped("directory", "registers").glob("*.jsonl"))
+                for register in read_registers(file)
+                if register.state == state
+            ]
+            directory.publish(NodeId(state), registers, self.signing[NodeId("EU")].signer, collection="registers")
 
 
 @dataclass
