@@ -11,10 +11,12 @@ from typing import Final
 import structlog
 
 from node.clock import Clock, SystemClock
+from node.directory.competence import Competent, Need, competent
 from node.directory.following import JUST_ASKED, Follower, Showing
 from node.directory.hosting import Host, LogSigner, NotOurLog, Signed
 from node.directory.model import OPERATOR, Authority, By, Change, Kind, Move, Record, Register
 from node.directory.originals import Evidence, Originals
+from node.directory.regions import region_names
 from node.directory.registers import Registers, UnknownRegister, find_registers
 from node.directory.replication import COLLECTION, BadPage, Checkpoint, Divergence, LogId, batches
 from node.directory.search import Replica, SearchResult
@@ -48,6 +50,7 @@ class Directory:
         self.own = Originals(folder / "logs.db", durable=True, crash_at=crash_at)
         self.replica = Replica(folder / "directory.db", durable=False, crash_at=crash_at)
         self.replica.vocabulary = vocabulary or {}
+        self.replica.regions = region_names()
         self.own.take_evidence(self.replica.left_behind)
         self._clock = clock or SystemClock()
         self.follower = Follower(self.own, self.replica, self._forget)
@@ -107,12 +110,36 @@ class Directory:
         activity: str | None = None,
         role: str | None = None,
         nuts: str | None = None,
+        language: str | None = None,
         limit: int = 20,
     ) -> SearchResult:
-        """Authorities by words in any script, best first; `role` is `area/role` (professional-qualifications/ca)."""
-        given = {"area": area, "profession": profession, "activity": activity, "role": role, "nuts": nuts}
+        """Active authorities by words in any script, best first.
+
+        Args:
+            role: `area/role` (professional-qualifications/ca).
+            nuts: a region: its bodies, those of its parts, and those whose territory holds it, national ones too.
+            language: one the authority works in.
+        """
+        given = {"area": area, "profession": profession, "activity": activity, "role": role, "language": language}
         codes = [(kind, code) for kind, code in given.items() if code]
-        return self.replica.search(text, state=state, codes=codes, limit=limit)
+        return self.replica.search(text, state=state, codes=codes, region=nuts or "", limit=limit)
+
+    def competent(self, need: Need) -> Competent:
+        """Who is competent for a need: the nearest authorities, else the coordinators, and why."""
+        return competent(self.replica.index, need, read=self.replica.find, regions=region_names())
+
+    def find_registers(
+        self,
+        text: str,
+        *,
+        state: State | None = None,
+        area: str | None = None,
+        profession: str | None = None,
+        limit: int = 20,
+    ) -> tuple[Register, ...]:
+        """Registers by name and by what is found in them, best first."""
+        codes = [(kind, code) for kind, code in {"area": area, "profession": profession}.items() if code]
+        return self.replica.registers(text, state=state, codes=codes, limit=limit)
 
     def changed_by(self, authority: AuthorityId) -> By | None:
         """Who last changed an authority's entry."""
@@ -144,8 +171,9 @@ class Directory:
         return self.replica.each(kind, state)
 
     def with_role(self, area: str, role: str, state: State | None = None) -> tuple[Authority, ...]:
-        """Those that hold a directory role in a procedure or its area."""
-        return tuple(self.replica.with_code("role", f"{area}/{role}", state))
+        """The active ones that hold a directory role in a procedure or its area."""
+        found = self.replica.with_code("role", f"{area}/{role}", state)
+        return tuple(authority for authority in found if authority.status == "active")
 
     def linked_to(self, coordinator: AuthorityId) -> tuple[Authority, ...]:
         """Those that name an authority among their coordinators, for whatever function."""

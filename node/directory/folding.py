@@ -1,8 +1,8 @@
 """Text as it is searched: lower case, without accents, Greek and Cyrillic also in Latin letters.
 
-The same function runs over what is indexed and what is typed, so that `Πελοπόννησος`, `peloponnisos` and
-`ПЛОВДИВ`, `plovdiv` meet. Who types Greek or Bulgarian in Latin letters spells by ear; `sounds` and `sound` reduce the
-stored word and the typed one to the same few sounds. Sources: Bulgarian Transliteration Act (2009); ELOT 743, and the phonetic way Greeks type.
+The same functions run over what is indexed and what is typed, so that `Πελοπόννησος`, `peloponnisos` and `ПЛОВДИВ`,
+`plovdiv` meet. Where one word can be written in several ways (Muenchen, ḃaile, О.У.), each way is a word of the index
+and a way to read what was typed. Sources: Bulgarian Transliteration Act (2009); ELOT 743, and the phonetic way Greeks type.
 """
 
 from __future__ import annotations
@@ -11,6 +11,8 @@ import re
 import unicodedata
 from functools import lru_cache
 from typing import Final
+
+MAX_TYPED: Final = 400  # characters of a query that are read
 
 _LATIN: Final = str.maketrans(
     {
@@ -36,26 +38,35 @@ _GREEK: Final = str.maketrans(
 _ELOT_PAIRS: Final = (
     ("ου", "ou"), ("γγ", "ng"), ("γξ", "nx"), ("γχ", "nch"), ("αυ", "av"), ("ευ", "ev"), ("ηυ", "iv"),
 )  # fmt: skip
-_SOUND_PAIRS: Final = (
+_SPOKEN_PAIRS: Final = (
     ("ου", "ou"), ("αι", "e"), ("ει", "i"), ("οι", "i"), ("υι", "i"), ("αυ", "af"), ("ευ", "ef"), ("γγ", "g"),
     ("γκ", "g"), ("μπ", "b"), ("ντ", "d"), ("υ", "i"), ("χ", "h"), ("ξ", "ks"),
 )  # fmt: skip
-_GREEK_LETTER_PAIRS: Final = (("ου", "ou"), ("αυ", "av"), ("ευ", "ev"), ("ηυ", "iv"))
-_SOUNDS: Final = (  # in this order; coarse on purpose: what some spelling mixes up is one sound
-    ("ou", "u"), ("oy", "u"), ("y", "i"), ("j", "i"), ("au", "av"), ("eu", "ev"), ("ai", "e"), ("ei", "i"),
-    ("oi", "i"), ("u", "i"), ("zh", "z"), ("sht", "st"), ("sh", "s"), ("x", "ks"), ("ch", "h"), ("kh", "h"),
-    ("tz", "ts"), ("c", "k"), ("q", "k"), ("th", "t"), ("dh", "d"), ("gh", "g"), ("ph", "f"), ("mp", "b"),
-    ("nt", "d"), ("nd", "d"), ("gk", "g"), ("nk", "g"), ("ng", "g"), ("f", "v"), ("b", "v"), ("w", "v"),
-)  # fmt: skip
-_TWO_LETTERS: Final = str.maketrans({"ä": "ae", "ö": "oe", "ü": "ue", "å": "aa", "ø": "oe"})
-_HAS_TWO_LETTERS: Final = re.compile("[äöüåø]")
-_DOUBLED: Final = re.compile(r"(.)\1+")
-_FOREIGN: Final = re.compile("[а-яѐ-џα-ω]+")
-_MIN_SOUND: Final = 3
+_TWO_LETTERS: Final = str.maketrans({"ä": "ae", "ö": "oe", "ü": "ue", "å": "aa", "ø": "oe", "đ": "dj"})
+_HAS_TWO_LETTERS: Final = re.compile("[äöüåøđ]")
+# Irish in the old type: a dot over a consonant is an h behind it today (but a Maltese ċ or ġ is a letter of its own)
+_DOTTED: Final = str.maketrans({dotted: f"{plain}h" for dotted, plain in zip("ḃċḋḟġṁṗṡṫ", "bcdfgmpst", strict=True)})
+_HAS_DOTTED: Final = re.compile("[ḃċḋḟġṁṗṡṫ]")
+# Irish puts a letter before a capital (na hÉireann, an tÚdarás, i mBaile): the word without it is meant
+_MUTATED: Final = re.compile(r"(?:bh|[bdghmnt])(?=[A-ZÁÉÍÓÚ])")
+_ABBREVIATION: Final = re.compile(
+    r"(?<![\w.])(?:[^\W\d_]{1,3}(?:\.[^\W\d_]{1,3})+\.?|[^\W\d_]\.(?: [^\W\d_]\.)+)(?!\w)"
+)
 _SHORT_I: Final = "\ue000"
 _HAS_CYRILLIC: Final = re.compile("[а-яѐ-џ]")
 _HAS_GREEK: Final = re.compile("[α-ω]")
-_WORDS: Final = re.compile(r"\w+")
+_WORDS: Final = re.compile(r"[^\W_]+")
+
+# Letters that look the same; a word that mixes scripts is read in the script of its other letters.
+_LOOKS_LATIN: Final = "ABCEHIJKMOPSTXYaceijkopsxy"
+_LOOKS_CYRILLIC: Final = "АВСЕНІЈКМОРЅТХУасеіјкорѕху"
+_LOOKS_LATIN_TO_GREEK: Final = "ABEHIKMNOPTXYZaikopuvx"
+_LOOKS_GREEK: Final = "ΑΒΕΗΙΚΜΝΟΡΤΧΥΖαικορυνχ"
+_TO_CYRILLIC: Final = str.maketrans(_LOOKS_LATIN, _LOOKS_CYRILLIC)
+_TO_GREEK: Final = str.maketrans(_LOOKS_LATIN_TO_GREEK, _LOOKS_GREEK)
+_TO_LATIN: Final = str.maketrans(_LOOKS_CYRILLIC + _LOOKS_GREEK, _LOOKS_LATIN + _LOOKS_LATIN_TO_GREEK)
+_LATIN_LETTER: Final = re.compile("[A-Za-z]")
+_OTHER_LETTER: Final = re.compile("[Ͱ-Ͽἀ-῿Ѐ-ӿ]")
 
 
 def fold(text: str) -> str:
@@ -67,56 +78,87 @@ def fold(text: str) -> str:
     return bare.translate(_LATIN).replace("ς", "σ").replace(_SHORT_I, "й")
 
 
-def spellings(text: str) -> str:
-    """The folded text, followed by its spellings in Latin letters where it is Greek or Cyrillic."""
-    folded = fold(text)
+def words(text: str) -> list[str]:
+    """The folded words of a text in their order; a dotted abbreviation (О.У., Sp.j.) is one word."""
+    return [ways(word)[0] for word in _split(_without_abbreviations(text))]
+
+
+def spellings(text: str) -> tuple[list[str], list[str]]:
+    """The words by which a text can be found: its own in their order, and the other ways to write them."""
+    own = _split(_without_abbreviations(text))
+    found = dict.fromkeys(own)
+    if "." in text:
+        found |= dict.fromkeys(_split(text))
+    folded = [ways(word)[0] for word in own]
+    others = dict.fromkeys(way for word in found for way in ways(word))
+    return folded, [way for way in others if way not in folded]
+
+
+@lru_cache(maxsize=200_000)
+def ways(word: str) -> tuple[str, ...]:
+    """The ways to write one word, folded; the first is its own."""
+    folded = fold(word)
     found = [folded]
-    if not text.isascii():  # München is also Muenchen
-        small = unicodedata.normalize("NFC", text).lower()
-        found += [fold(w.translate(_TWO_LETTERS)) for w in _WORDS.findall(small) if _HAS_TWO_LETTERS.search(w)]
+    if not word.isascii():  # München is also Muenchen
+        small = unicodedata.normalize("NFC", word).lower()
+        if _HAS_TWO_LETTERS.search(small):
+            found.append(fold(small.translate(_TWO_LETTERS)))
+        if _HAS_DOTTED.search(small):
+            found.append(fold(small.translate(_DOTTED)))
+    if mutated := _MUTATED.match(word):
+        found.append(fold(word[mutated.end() :]))
     if not folded.isascii():
         if _HAS_CYRILLIC.search(folded):
             found.append(folded.translate(_CYRILLIC))
         if _HAS_GREEK.search(folded):
-            found += [_greek(folded, _ELOT_PAIRS), _greek(folded, _SOUND_PAIRS)]
-    return " ".join(dict.fromkeys(found))
+            found += [greek(folded, _ELOT_PAIRS), greek(folded, _SPOKEN_PAIRS)]
+    return tuple(dict.fromkeys(part for way in found for part in _WORDS.findall(way))) or ("",)
 
 
-def sounds(text: str) -> str:
-    """The Greek and Cyrillic words of a text, reduced to how they sound."""
-    if text.isascii():
-        return ""
-    return " ".join(dict.fromkeys(found for word in _FOREIGN.findall(fold(text)) for found in _sounds_of(word)))
+def typed(text: str, *, limit: int) -> list[str]:
+    """The words of what somebody typed, as written; dotted abbreviations are one word."""
+    return _split(_without_abbreviations(text[:MAX_TYPED]))[:limit]
 
 
-def sound(word: str) -> str:
-    """A folded word in Latin letters, reduced as `sounds` does; empty for others, and for what is too short to tell."""
-    if not (word.isascii() and word.isalpha()):
-        return ""
-    reduced = _reduced(word)
-    return reduced if len(reduced) >= _MIN_SOUND else ""
+def cyrillic(folded: str) -> str:
+    """A folded word, its Cyrillic letters in Latin ones (Bulgarian Transliteration Act)."""
+    return folded.translate(_CYRILLIC)
 
 
-@lru_cache(maxsize=20_000)
-def _sounds_of(word: str) -> tuple[str, ...]:
-    if _HAS_GREEK.search(word):
-        return (_reduced(_greek(word, _GREEK_LETTER_PAIRS)),)
-    spelt = {word.translate(_CYRILLIC), word.replace("ъ", "u").translate(_CYRILLIC)}  # Bulgarian ъ is typed a or u
-    return tuple(sorted(_reduced(latin) for latin in spelt))
-
-
-def _reduced(latin: str) -> str:
-    for spelt, heard in _SOUNDS:
-        latin = latin.replace(spelt, heard)
-    return _DOUBLED.sub(r"\1", latin)
-
-
-def words(text: str, *, limit: int = 12) -> list[str]:
-    """The folded words of what somebody typed, at most `limit` of them."""
-    return _WORDS.findall(fold(text[:400]))[:limit]
-
-
-def _greek(folded: str, pairs: tuple[tuple[str, str], ...]) -> str:
-    for greek, latin in pairs:
-        folded = folded.replace(greek, latin)
+def greek(folded: str, pairs: tuple[tuple[str, str], ...]) -> str:
+    """A folded word, its Greek letters in Latin ones; `pairs` go first."""
+    for pair, latin in pairs:
+        folded = folded.replace(pair, latin)
     return folded.translate(_GREEK)
+
+
+def _split(text: str) -> list[str]:
+    found = _WORDS.findall(unicodedata.normalize("NFC", text))
+    if text.isascii() or not (_LATIN_LETTER.search(text) and _OTHER_LETTER.search(text)):
+        return found
+    return [_in_one_script(word) for word in found]
+
+
+def _without_abbreviations(text: str) -> str:
+    return _ABBREVIATION.sub(_without_dots, text) if "." in text else text
+
+
+def _without_dots(found: re.Match[str]) -> str:
+    return found[0].replace(".", "").replace(" ", "") + (" " if found[0].endswith(" ") else "")
+
+
+@lru_cache(maxsize=2_000)
+def _in_one_script(word: str) -> str:
+    """A word whose letters are of two scripts (ПЛОBДИB with Latin B), in the one that all of them fit."""
+    if not (_LATIN_LETTER.search(word) and _OTHER_LETTER.search(word)):
+        return word
+    others = [word.translate(_TO_CYRILLIC), word.translate(_TO_GREEK)]
+    for whole in (*others, word.translate(_TO_LATIN)):
+        scripts = {_script(letter) for letter in whole if letter.isalpha()}
+        if len(scripts) == 1:
+            return whole
+    return word
+
+
+def _script(letter: str) -> str:
+    return unicodedata.name(letter, "").partition(" ")[0]

@@ -1,4 +1,4 @@
-"""The replica's authorities and their search index: one FTS5 table over folded text, filters by exact codes."""
+"""The replica's records and the search among them: which words and codes an authority or a register is found by."""
 
 from __future__ import annotations
 
@@ -13,8 +13,26 @@ from typing import Final
 import structlog
 
 from node.directory.copies import COPIES, Copies
-from node.directory.folding import sound, sounds, spellings, words
+from node.directory.folding import MAX_TYPED, fold, typed, ways, words
+from node.directory.fts5 import SCHEMA as INDEX_SCHEMA
+from node.directory.fts5 import Fts5Index
+from node.directory.hearing import readings
 from node.directory.homes import resolve
+from node.directory.index import (
+    MAX_WORDS,
+    All,
+    Asked,
+    Document,
+    Expression,
+    Found,
+    Match,
+    Query,
+    Some,
+    code,
+    code_word,
+    document,
+    find,
+)
 from node.directory.model import (
     Authority,
     By,
@@ -22,6 +40,7 @@ from node.directory.model import (
     Deleted,
     Move,
     Record,
+    Register,
     read_authority,
     read_by,
     read_record,
@@ -30,68 +49,71 @@ from node.directory.model import (
 )
 from node.ids import AuthorityId, NodeId, State, state_of
 
-FORMAT: Final = 5
+FORMAT: Final = 6
 MAX_HITS: Final = 100
+FEW: Final = 3  # with fewer hits than this, the coordinators are shown too
+MAX_FALLBACK: Final = 5
 
 _SCHEMA: Final = """
-CREATE TABLE IF NOT EXISTS authorities (
-  number INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE, node TEXT NOT NULL, state TEXT NOT NULL,
-  has_roles INTEGER NOT NULL, data BLOB NOT NULL, by BLOB NOT NULL);
-CREATE INDEX IF NOT EXISTS authorities_state ON authorities (state);
-CREATE TABLE IF NOT EXISTS codes (kind TEXT NOT NULL, code TEXT NOT NULL, number INTEGER NOT NULL,
-  PRIMARY KEY (kind, code, number)) WITHOUT ROWID;
-CREATE INDEX IF NOT EXISTS codes_number ON codes (number);
-CREATE TABLE IF NOT EXISTS records (kind TEXT NOT NULL, id TEXT NOT NULL, node TEXT NOT NULL, state TEXT NOT NULL,
-  data BLOB NOT NULL, by BLOB NOT NULL, PRIMARY KEY (kind, id)) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS records (
+  number INTEGER PRIMARY KEY, kind TEXT NOT NULL, id TEXT NOT NULL, node TEXT NOT NULL, state TEXT NOT NULL,
+  has_moved INTEGER NOT NULL, data BLOB NOT NULL, by BLOB NOT NULL, UNIQUE (kind, id));
+CREATE INDEX IF NOT EXISTS records_moved ON records (id) WHERE has_moved;
 CREATE TABLE IF NOT EXISTS claims (id TEXT NOT NULL, node TEXT NOT NULL, data BLOB NOT NULL, by BLOB NOT NULL,
   PRIMARY KEY (id, node)) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS moves (id TEXT NOT NULL, node TEXT NOT NULL, to_node TEXT NOT NULL, data BLOB NOT NULL,
   PRIMARY KEY (id, node)) WITHOUT ROWID;
-CREATE VIRTUAL TABLE IF NOT EXISTS search USING fts5 (
-  names, competence, place, sound, tokenize = 'unicode61 remove_diacritics 0', prefix = '3');
 """
-# bm25 takes more negative for better; names weigh most, and bodies with a role come first among equals
-_BM25: Final = "bm25(search, 10.0, 4.0, 2.0, 3.0)"
-_RANK: Final = f"{_BM25} - 3.0 * a.has_roles"
 _MOVES_OF: Final = "SELECT data FROM moves WHERE id = ?"
 _MIN_BEGINNING: Final = 4
 _MAX_CODES: Final = 20
-
+_LOCAL: Final = ("local", "regional", "regional_or_local")
+ACTIVE: Final = ("status", "active")
+ANY: Final = "any"  # the area of a role, whichever it is
 
 log = structlog.get_logger()
 
 
 @dataclass(frozen=True, slots=True)
 class Hit:
-    """One authority found."""
+    """One authority found, and how well it fits."""
 
     authority: Authority
-    rank: float
+    match: Match
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SearchResult:
     """What was found, best first; `understood`: professions and activities that the words name.
 
-    `partial`: no authority has all words; these are the ones that have most of them.
+    `partial`: no authority has all words; these are the ones that have most of them. `fallback`: where few or none
+    were found, the coordinators of the States in question, who know whom to ask.
     """
 
     hits: tuple[Hit, ...]
     understood: tuple[str, ...] = ()
     has_more: bool = False
     partial: bool = False
+    fallback: tuple[Authority, ...] = ()
 
 
 class Replica(Copies):
     """All logs, the authorities they make, and their index.
 
-    `vocabulary` gives a code's words in all languages, so that `teacher` and `õpetaja` find the same bodies.
+    `vocabulary` gives a code's words in all languages, so that `teacher` and `õpetaja` find the same bodies;
+    `regions` gives a NUTS code's name.
     """
 
-    schema = COPIES + _SCHEMA
+    schema = COPIES + _SCHEMA + INDEX_SCHEMA
     format = FORMAT
     vocabulary: Mapping[str, Sequence[str]] = {}
+    regions: Mapping[str, str] = {}
     left_behind: Sequence[tuple[str, str, str, str, str, str]] = ()  # evidence that a copy of an older format held
+
+    @cached_property
+    def index(self) -> Fts5Index:
+        """The index, in the same file; its writes join the transaction of `writing`."""
+        return Fts5Index(self.connection)
 
     def _other_format(self, found: int) -> None:
         """A copy is not converted but made again from the logs; what was kept as evidence in it is no copy."""
@@ -110,27 +132,16 @@ class Replica(Copies):
         with self.writing() as connection:
             disputed = self._disputed(connection, [c for c, _ in authorities], node)
             plain = [(c, by) for c, by in authorities if c.id not in disputed]
-            self._forget(connection, [change for change, _ in plain], node)
-            self._insert(connection, [(c, by) for c, by in plain if isinstance(c, Authority)])
+            self._insert(connection, [(c, by) for c, by in (*plain, *others) if not isinstance(c, Deleted)])
+            self._forget(connection, [c for c, _ in others if isinstance(c, Deleted)], node)
             self._settle_homes(connection, [(c, by) for c, by in authorities if c.id in disputed], moves, node)
-            connection.executemany(
-                "DELETE FROM records WHERE kind = ? AND id = ? AND node = ?", ((c.kind, c.id, node) for c, _ in others)
-            )
-            connection.executemany(
-                "INSERT OR REPLACE INTO records VALUES (?, ?, ?, ?, ?, ?)",
-                (
-                    (c.kind, c.id, c.node, state_of(c.id), write_record(c), write_by(by))
-                    for c, by in others
-                    if not isinstance(c, Deleted)
-                ),
-            )
 
     def _disputed(
         self, connection: sqlite3.Connection, changes: Sequence[Change], node: NodeId
     ) -> frozenset[AuthorityId]:
         """The authorities that more than one node of their State has spoken of, or that one has deleted."""
         known = {AuthorityId(row[0]) for row in connection.execute("SELECT DISTINCT id FROM claims")}
-        query = "SELECT 1 FROM authorities WHERE id = ? AND node <> ?"
+        query = "SELECT 1 FROM records WHERE kind = 'authority' AND id = ? AND node <> ?"
         return frozenset(
             c.id
             for c in changes
@@ -150,7 +161,8 @@ class Replica(Copies):
         """Keep what each node says of an authority that is not one node's alone, and show what counts of it."""
         for change, by in changes:
             connection.execute(
-                "INSERT OR IGNORE INTO claims SELECT id, node, data, by FROM authorities WHERE id = ?", (change.id,)
+                "INSERT OR IGNORE INTO claims SELECT id, node, data, by FROM records WHERE kind = 'authority' AND id = ?",
+                (change.id,),
             )
             data = write_record(change) if isinstance(change, Authority) else b""
             connection.execute(
@@ -167,9 +179,10 @@ class Replica(Copies):
             announced = [self._move(row) for row in connection.execute(_MOVES_OF, (authority,))]
             deleted_by = {NodeId(row[0]) for row in claims if not row[1]}
             found = resolve([a for a, _ in said.values()], announced, deleted_by)
-            row = connection.execute("SELECT number FROM authorities WHERE id = ?", (authority,)).fetchone()
-            self._drop(connection, [row] if row else [])
-            self._insert(connection, [said[found.node]] if found else [])
+            if found:
+                self._insert(connection, [said[found.node]])
+            else:
+                self._drop(connection, Authority.kind, authority)
 
     @staticmethod
     def _move(row: tuple[bytes]) -> Move:
@@ -184,47 +197,57 @@ class Replica(Copies):
 
     def moved(self) -> list[Authority]:
         """The authorities that are no longer on the node where they began."""
-        query = "SELECT DISTINCT a.data FROM codes c JOIN authorities a USING (number) WHERE c.kind = 'former'"
+        query = "SELECT data FROM records WHERE has_moved ORDER BY id"
         return [read_authority(row[0]) for row in self.connection().execute(query)]
 
-    def _forget(self, connection: sqlite3.Connection, changes: Sequence[Change], node: NodeId) -> None:
-        """Drop what is replaced or deleted; a log deletes only what its own node hosts."""
-        query = "SELECT number, node FROM authorities WHERE id = ?"
-        found = ((c, connection.execute(query, (c.id,)).fetchone()) for c in changes)
-        gone = [(row[0],) for c, row in found if row and not (isinstance(c, Deleted) and row[1] != node)]
-        self._drop(connection, gone)
+    def _forget(self, connection: sqlite3.Connection, gone: Sequence[Deleted], node: NodeId) -> None:
+        """Drop what is deleted; a log deletes only what its own node hosts."""
+        query = "SELECT 1 FROM records WHERE kind = ? AND id = ? AND node = ?"
+        for change in gone:
+            if connection.execute(query, (change.kind, change.id, node)).fetchone():
+                self._drop(connection, change.kind, change.id)
 
-    def _drop(self, connection: sqlite3.Connection, gone: Sequence[tuple[int]]) -> None:
-        for table, column in (("authorities", "number"), ("codes", "number"), ("search", "rowid")):
-            connection.executemany(f"DELETE FROM {table} WHERE {column} = ?", gone)  # noqa: S608  # our own names
+    def _drop(self, connection: sqlite3.Connection, kind: str, name: str) -> None:
+        connection.execute("DELETE FROM records WHERE kind = ? AND id = ?", (kind, name))
+        self.index.remove(kind, [name])
 
-    def _insert(self, connection: sqlite3.Connection, found: Sequence[tuple[Authority, By]]) -> None:
-        first = connection.execute("SELECT coalesce(max(number), 0) + 1 FROM authorities").fetchone()[0]
-        numbered = [(n, authority, by) for n, (authority, by) in enumerate(found, first)]
+    def _insert(self, connection: sqlite3.Connection, found: Sequence[tuple[Record, By]]) -> None:
+        """Store records in the place of those of the same kind and id, and index them."""
         connection.executemany(
-            "INSERT INTO authorities VALUES (?, ?, ?, ?, ?, ?, ?)",
-            ((n, a.id, a.node, a.state, int(bool(a.roles)), write_record(a), write_by(by)) for n, a, by in numbered),
+            "INSERT INTO records (kind, id, node, state, has_moved, data, by) VALUES (?, ?, ?, ?, ?, ?, ?)"
+            " ON CONFLICT (kind, id) DO UPDATE SET node = excluded.node, has_moved = excluded.has_moved,"
+            " data = excluded.data, by = excluded.by",
+            ((r.kind, r.id, r.node, state_of(r.id), _has_moved(r), write_record(r), write_by(by)) for r, by in found),
         )
-        connection.executemany(
-            "INSERT OR IGNORE INTO codes VALUES (?, ?, ?)",
-            ((kind, code, n) for n, a, _ in numbered for kind, code in _codes(a)),
-        )
-        connection.executemany(
-            "INSERT INTO search (rowid, names, competence, place, sound) VALUES (?, ?, ?, ?, ?)",
-            ((n, *self._text(a)) for n, a, _ in numbered),
-        )
+        documents = {(record.kind, record.id): self._document(record) for record, _ in found}
+        for (kind, name), document_ in documents.items():
+            if document_ is None:
+                self.index.remove(kind, [name])
+        self.index.put([one for one in documents.values() if one])
 
-    def _text(self, authority: Authority) -> tuple[str, str, str, str]:
-        named = (*authority.names.values(), *authority.informal.values(), authority.short_name)
-        codes = (*authority.professions, *authority.activities)
-        competence = (*authority.keywords, *(word for code in codes for word in (code, *self.vocabulary.get(code, ()))))
-        place = (authority.address.get("city", ""), *authority.territory)
-        return (
-            spellings(" ".join(named)),
-            spellings(" ".join(competence)),
-            spellings(" ".join(place)),
-            sounds(" ".join((*named, *authority.keywords, *place))),
-        )
+    def _document(self, record: Record) -> Document | None:
+        """What the index holds of a record: of authorities and of registers."""
+        if isinstance(record, Register):
+            return document(
+                Register.kind, record.id, names=_official(record),
+                competence=(*record.contents.values(), record.operator_name),
+                places=self._places(record.territory), codes=_codes(record),
+            )  # fmt: skip
+        if isinstance(record, Authority):
+            address = [record.address[part] for part in ("city", "postal_code") if record.address.get(part)]
+            return document(
+                Authority.kind, record.id, names=_official(record),
+                more_names=(*record.informal.values(), record.short_name) if record.short_name else record.informal.values(),
+                competence=(*record.keywords, *record.competence.values()),
+                places=(*address, *self._places(record.territory)), codes=_codes(record),
+                is_preferred=bool(record.roles),
+            )  # fmt: skip
+        return None
+
+    def _places(self, territory: Sequence[str]) -> list[str]:
+        """The codes of a territory, and the names of its regions and of those around them."""
+        around = dict.fromkeys(nuts[:end] for nuts in territory for end in range(len(nuts), 2, -1))
+        return [*territory, *(self.regions[nuts] for nuts in around if nuts in self.regions)]
 
     def changed_elsewhere(self) -> bool:
         """Whether another connection (thread or process) has written since this thread last asked; at first: yes."""
@@ -235,19 +258,23 @@ class Replica(Copies):
 
     def find(self, authority: AuthorityId) -> Authority | None:
         """One authority, or None."""
-        row = self.connection().execute("SELECT data FROM authorities WHERE id = ?", (authority,)).fetchone()
-        return read_authority(row[0]) if row else None
+        found = self._read(Authority.kind, authority)
+        return read_authority(found[0]) if found else None
 
     def changed_by(self, authority: AuthorityId) -> By | None:
         """Who last changed an authority's entry, or None if there is none."""
-        row = self.connection().execute("SELECT by FROM authorities WHERE id = ?", (authority,)).fetchone()
-        return read_by(row[0]) if row else None
+        found = self._read(Authority.kind, authority)
+        return read_by(found[1]) if found else None
 
     def record(self, kind: str, name: AuthorityId) -> tuple[Record, By] | None:
         """A group, register or repository entry and who last changed it, or None."""
+        found = self._read(kind, name)
+        return (read_record(kind, found[0]), read_by(found[1])) if found else None
+
+    def _read(self, kind: str, name: str) -> tuple[bytes, bytes] | None:
         query = "SELECT data, by FROM records WHERE kind = ? AND id = ?"
-        row = self.connection().execute(query, (kind, name)).fetchone()
-        return (read_record(kind, row[0]), read_by(row[1])) if row else None
+        row: tuple[bytes, bytes] | None = self.connection().execute(query, (kind, name)).fetchone()
+        return row
 
     def records(self, kind: str, state: State | None = None) -> list[Record]:
         """All groups, registers or repository entries, of one State or of all."""
@@ -256,118 +283,182 @@ class Replica(Copies):
 
     def each(self, kind: str, state: State) -> Iterator[Record]:
         """The records of one kind of a State, one after the other."""
-        table, which = ("authorities", "") if kind == Authority.kind else ("records", " AND kind = :kind")
-        query = f"SELECT data FROM {table} WHERE state = :state{which}"  # noqa: S608  # our own names
-        rows = self.connection().execute(query, {"state": state, "kind": kind})
+        rows = self.connection().execute("SELECT data FROM records WHERE kind = ? AND state = ?", (kind, state))
         return (read_record(kind, row[0]) for row in rows)
 
-    def with_code(self, kind: str, code: str, state: State | None = None) -> list[Authority]:
-        """Those that carry a code: kind is area, profession, activity, role, nuts or coordinator; a role is `area/role`."""
-        rows = self.connection().execute(
-            "SELECT a.data FROM codes c JOIN authorities a USING (number) WHERE c.kind = ? AND c.code = ?"
-            " AND (? IS NULL OR a.state = ?) ORDER BY a.id",
-            (kind, code, state, state),
-        )
-        return [read_authority(row[0]) for row in rows]
+    def with_code(self, kind: str, value: str, state: State | None = None) -> list[Authority]:
+        """Those that carry a code, active or not.
+
+        Kind is area, profession, activity, role, language, status, nuts or coordinator; a role is `area/role`.
+        """
+        wanted = [code("kind", Authority.kind), code(kind, value), *([code("state", state)] if state else [])]
+        rows = self.index.first(All(tuple(wanted)), limit=None)
+        return sorted(self._authorities(row.id for row in rows), key=lambda found: found.id)
 
     def count(self) -> int:
         """How many authorities there are."""
-        return int(self.connection().execute("SELECT count(*) FROM authorities").fetchone()[0])
+        query = "SELECT count(*) FROM records WHERE kind = ?"
+        return int(self.connection().execute(query, (Authority.kind,)).fetchone()[0])
 
     def search(
-        self, text: str, *, state: State | None = None, codes: Sequence[tuple[str, str]] = (), limit: int = 20
+        self,
+        text: str,
+        *,
+        state: State | None = None,
+        codes: Sequence[tuple[str, str]] = (),
+        region: str = "",
+        limit: int = 20,
     ) -> SearchResult:
-        """Every word must occur, as the beginning of a word, by its sound, or by a code it names; all filters must hold.
+        """The active authorities that have every word, as the beginning of a word, by its sound, or by a code it names, and fit all filters.
 
         Where no authority has all words, those that have most of them are found.
 
         Args:
             codes: (kind, code) filters.
+            region: NUTS code; found are the bodies of the region and its parts, and those whose territory holds it.
         """
-        typed = words(text)
-        where = ["(? IS NULL OR a.state = ?)"]
-        values: list[object] = [state, state]
-        for kind, code in codes:
-            where.append("EXISTS (SELECT 1 FROM codes c WHERE c.kind = ? AND c.code = ? AND c.number = a.number)")
-            values += [kind, code]
-        size = min(limit, MAX_HITS)
-        rows = self._rows(typed, " AND ".join(where), values, size + 1)
-        partial = not rows and len(typed) > 1
-        if partial:
-            rows = self._rows_with_most(typed, " AND ".join(where), values, size + 1)
-        hits = tuple(Hit(read_authority(data), rank) for data, rank in rows[:size])
+        wanted = (ACTIVE, *codes)
+        found, asked = self._look_up(Authority.kind, text, state=state, codes=wanted, region=region, limit=limit)
+        matches = dict(found.rows)
+        hits = tuple(Hit(authority, matches[authority.id]) for authority in self._authorities(matches))
         return SearchResult(
             hits=hits,
-            understood=self._understood(typed),
-            has_more=len(rows) > size,
-            partial=partial and bool(rows),
+            understood=self._understood(asked),
+            has_more=found.has_more,
+            partial=found.partial,
+            fallback=self._coordinators(hits, state, codes) if _is_meagre(hits) else (),
         )
 
-    def _rows(
-        self, typed: Sequence[str], where: str, values: Sequence[object], limit: int
-    ) -> list[tuple[bytes, float]]:
-        connection = self.connection()
-        if not typed:
-            query = f"SELECT data, 0.0 FROM authorities a WHERE {where} ORDER BY has_roles DESC, id LIMIT ?"  # noqa: S608  # placeholders only
-            return connection.execute(query, (*values, limit)).fetchall()
-        match = " AND ".join(f"({self._match(word)})" for word in typed)
-        query = (
-            f"SELECT a.data, {_RANK} AS rank FROM search JOIN authorities a ON a.number = search.rowid"  # noqa: S608
-            f" WHERE search MATCH ? AND {where} ORDER BY rank, a.id LIMIT ?"
-        )
-        return connection.execute(query, (match, *values, limit)).fetchall()
+    def registers(
+        self, text: str, *, state: State | None = None, codes: Sequence[tuple[str, str]] = (), limit: int = 20
+    ) -> tuple[Register, ...]:
+        """Registers by name, what is found in them, profession and State, best first."""
+        found, _ = self._look_up(Register.kind, text, state=state, codes=codes, limit=limit)
+        records = (self.record(Register.kind, AuthorityId(name)) for name, _ in found.rows)
+        return tuple(one[0] for one in records if one and isinstance(one[0], Register))
 
-    def _rows_with_most(
-        self, typed: Sequence[str], where: str, values: Sequence[object], limit: int
-    ) -> list[tuple[bytes, float]]:
-        """Those that have most of the words, however many that are."""
-        each = f"SELECT rowid AS number, {_BM25} AS rank FROM search WHERE search MATCH ?"  # noqa: S608  # our own names
-        query = (
-            f"WITH found AS ({' UNION ALL '.join([each] * len(typed))}),"  # noqa: S608  # placeholders only
-            " counted AS (SELECT a.data, a.id, sum(f.rank) - 3.0 * a.has_roles AS rank, count(*) AS words"
-            f" FROM found f JOIN authorities a USING (number) WHERE {where} GROUP BY a.number)"
-            " SELECT data, rank FROM counted WHERE words = (SELECT max(words) FROM counted) ORDER BY rank, id LIMIT ?"
+    def _look_up(
+        self,
+        kind: str,
+        text: str,
+        *,
+        state: State | None = None,
+        codes: Sequence[tuple[str, str]] = (),
+        region: str = "",
+        limit: int = 20,
+    ) -> tuple[Found, list[str]]:
+        """What an index of one kind has for a text, and the words that were understood of it, folded."""
+        asked = typed(text, limit=MAX_WORDS)
+        folded = [fold(word) for word in asked]
+        filters: list[Expression] = [code(*pair) for pair in codes]
+        if state:
+            filters.append(code("state", state))
+        if region:
+            filters.append(in_region(region))
+        query = Query(
+            kind=kind,
+            asked=tuple(
+                Asked(spelt=ways(word), heard=readings(word), codes=self._named(plain)[:_MAX_CODES])
+                for word, plain in zip(asked, folded, strict=True)
+            ),
+            name=" ".join(words(text[:MAX_TYPED])),
+            filters=tuple(filters),
+            limit=min(limit, MAX_HITS),
         )
-        return self.connection().execute(query, (*map(self._match, typed), *values, limit)).fetchall()
+        return find(self.index, query), folded
 
-    def _match(self, word: str) -> str:
-        """The full-text query of one typed word; a word is letters and digits only, so quotes hold it."""
-        ways = [f'{{names competence place}} : "{word}"*']
-        if heard := sound(word):
-            ways.append(f'sound : "{heard}"*')
-        ways += [f'competence : "{code}"' for code in self._named(word)[:_MAX_CODES]]
-        return " OR ".join(ways)
+    def _authorities(self, names: Iterable[str]) -> list[Authority]:
+        found = (self.find(AuthorityId(name)) for name in names)
+        return [authority for authority in found if authority]
+
+    def _coordinators(
+        self, hits: Sequence[Hit], state: State | None, codes: Sequence[tuple[str, str]]
+    ) -> tuple[Authority, ...]:
+        """Who coordinates the area asked for, or any, in the State asked for, or in those of the hits."""
+        states = [state] if state else list(dict.fromkeys(hit.authority.state for hit in hits))
+        given = dict(codes)
+        if not states or "role" in given:
+            return ()
+        role = given["area"] + "/coordinator" if "area" in given else f"{ANY}/coordinator"
+        wanted = (
+            code("kind", Authority.kind),
+            code(*ACTIVE),
+            code("role", role),
+            Some(tuple(code("state", one) for one in states)),
+        )
+        rows = self.index.first(All(wanted), limit=MAX_FALLBACK)
+        known = {hit.authority.id for hit in hits}
+        return tuple(one for one in self._authorities(row.id for row in rows) if one.id not in known)
 
     @cached_property
     def _by_word(self) -> tuple[list[str], list[tuple[str, ...]]]:
         """The vocabulary turned round: its words in order, and the codes that each names."""
         codes: dict[str, list[str]] = {}
-        for code, names in self.vocabulary.items():
+        for named, names in self.vocabulary.items():
             for word in dict.fromkeys(word for name in names for word in words(name)):
-                codes.setdefault(word, []).append(code)
+                codes.setdefault(word, []).append(named)
         ordered = sorted(codes)
         return ordered, [tuple(codes[word]) for word in ordered]
 
-    def _named(self, typed: str) -> tuple[str, ...]:
-        """The codes that a word names, or its beginning if that is long enough to tell."""
+    def _named(self, folded: str) -> tuple[str, ...]:
+        """The codes, as words of the index, that a word names, or its beginning if that is long enough to tell."""
         known, codes = self._by_word
-        first = bisect_left(known, typed)
-        last = bisect_left(known, typed + "\U0010ffff") if len(typed) >= _MIN_BEGINNING else bisect_right(known, typed)
-        return tuple(dict.fromkeys(code for found in codes[first:last] for code in found))
+        first = bisect_left(known, folded)
+        last = (
+            bisect_left(known, folded + "\U0010ffff") if len(folded) >= _MIN_BEGINNING else bisect_right(known, folded)
+        )
+        named = dict.fromkeys(found for some in codes[first:last] for found in some)
+        return tuple(code_word(kind, found) for found in named for kind in ("profession", "activity"))
 
-    def _understood(self, typed: Sequence[str]) -> tuple[str, ...]:
+    def _understood(self, folded: Sequence[str]) -> tuple[str, ...]:
         known, codes = self._by_word
-        at = ((bisect_left(known, word), word) for word in typed)
-        named = {code for n, word in at if n < len(known) and known[n] == word for code in codes[n]}
-        return tuple(code for code in self.vocabulary if code in named)[:5]
+        at = ((bisect_left(known, word), word) for word in folded)
+        named = {found for n, word in at if n < len(known) and known[n] == word for found in codes[n]}
+        return tuple(found for found in self.vocabulary if found in named)[:5]
 
 
-def _codes(authority: Authority) -> Iterable[tuple[str, str]]:
-    yield from (("former", node) for node in authority.former)
-    yield from (("area", area) for area in authority.areas)
-    yield from (("profession", code) for code in authority.professions)
-    yield from (("activity", code) for code in authority.activities)
-    regions = {*authority.territory, *filter(None, [authority.address.get("nuts")])}  # of the seat, too
-    yield from {("nuts", code[:n]) for code in regions for n in range(2, len(code) + 1)}
-    yield from (("role", f"{area}/{role}") for area, roles in authority.roles.items() for role in roles)
-    yield from (("coordinator", link.coordinator) for link in authority.coordinators)
+def _has_moved(record: Record) -> bool:
+    return isinstance(record, Authority) and bool(record.former)
+
+
+def _is_meagre(hits: Sequence[Hit]) -> bool:
+    return len(hits) < FEW and not any(hit.match is Match.EXACT for hit in hits)
+
+
+def in_region(nuts: str) -> Expression:
+    """Holds for bodies of a region and its parts, and for those whose territory holds the region: national ones too."""
+    around = (code("at", nuts[:end]) for end in range(len(nuts), 1, -1))
+    return Some((code("nuts", nuts), *around))
+
+
+def _official(record: Authority | Register) -> list[tuple[str, str]]:
+    first = (record.names.get(record.name_lang, ""), record.name_lang)
+    names = dict.fromkeys((first, *((name, lang) for lang, name in record.names.items())))
+    return [pair for pair in names if pair[0]]
+
+
+def _codes(record: Authority | Register) -> Iterable[tuple[str, str]]:
+    yield "state", record.state
+    yield from (("area", area) for area in record.areas)
+    yield from (("profession", named) for named in record.professions)
+    yield from (("activity", named) for named in record.activities)
+    yield from (("language", lang) for lang in record.languages)
+    yield from {("nuts", nuts[:end]) for nuts in _regions(record) for end in range(2, len(nuts) + 1)}
+    yield from (("at", nuts) for nuts in _territory(record))
+    if isinstance(record, Authority):
+        yield "status", record.status
+        yield from (("coordinator", link.coordinator) for link in record.coordinators)
+        yield from (("role", f"{area}/{role}") for area, roles in record.roles.items() for role in roles)
+        yield from (("role", f"{ANY}/{role}") for roles in record.roles.values() for role in roles)
+
+
+def _regions(record: Authority | Register) -> tuple[str, ...]:
+    """The regions a body is for, and the one of its seat."""
+    seat = record.address.get("nuts", "") if isinstance(record, Authority) else ""
+    return (*record.territory, seat) if seat else record.territory
+
+
+def _territory(record: Authority | Register) -> tuple[str, ...]:
+    """The regions a body is for; without any it is for its whole State, unless it says that it is a local one."""
+    is_local = isinstance(record, Authority) and record.level in _LOCAL
+    return record.territory or (() if is_local else (record.state,))
