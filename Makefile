@@ -52,8 +52,8 @@ lint: $(VENV)/.dev ## ruff, mypy strict, import-linter
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports
 
-bench: $(VENV)/.dev ## measure; prints a table and writes build/bench.json
-	@$(BIN)/python -m bench
+bench: $(VENV)/.dev ## measure; prints a table and writes build/bench.json (ARGS="search", BENCH_SIZES="15000 300000")
+	@$(BIN)/python -m bench $(ARGS)
 
 fuzz: $(VENV)/.fuzz ## fuzz what reads bytes from peers (SECONDS=60 for each target; ARGS="security" or "--help")
 	@$(BIN)/python -m tests.fuzz --seconds $(SECONDS) $(ARGS)

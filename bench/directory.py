@@ -1,9 +1,7 @@
-"""The directory: search over all shipped authorities, and following a log: verify, apply, index."""
+"""The directory: following a log: verify, apply, index. Its search: see search.py."""
 
 from __future__ import annotations
 
-import random
-import statistics
 import tempfile
 import time
 from datetime import UTC, datetime
@@ -22,19 +20,17 @@ from node.settings import shipped
 from pki.keys import generate
 from pki.signer import FileSigner
 
-SEARCHES: Final = 2000
-
 
 def run() -> list[dict[str, Any]]:
-    """Load everything, search it, and follow the largest log with a second directory."""
+    """Load everything, and follow the largest log with a second directory."""
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(50))
     with tempfile.TemporaryDirectory(prefix="imi-bench-") as name:
         (Path(name) / "a").mkdir()
         (Path(name) / "b").mkdir()
         owner, replica = Directory(Path(name) / "a"), Directory(Path(name) / "b")
         try:
-            loaded = _load(owner)
-            return [*_searches(owner, loaded), _follow(owner, replica)]
+            _load(owner)
+            return [_follow(owner, replica)]
         finally:
             owner.close()
             replica.close()
@@ -43,7 +39,7 @@ def run() -> list[dict[str, Any]]:
 _SIGNER: Final = FileSigner(generate("log"))
 
 
-def _load(directory: Directory) -> list[Authority]:
+def _load(directory: Directory) -> None:
     overlay = Overlay(shipped("directory", "overlay.toml"))
     loaded: dict[NodeId, list[Authority]] = {}
     for file in sorted(shipped("directory", "authorities").glob("*.jsonl")):
@@ -51,36 +47,6 @@ def _load(directory: Directory) -> list[Authority]:
             loaded.setdefault(authority.node, []).append(authority)
     for node, authorities in loaded.items():
         directory.publish(node, authorities, _SIGNER)
-    return [authority for authorities in loaded.values() for authority in authorities]
-
-
-def _searches(directory: Directory, loaded: list[Authority]) -> list[dict[str, Any]]:
-    dice = random.Random(1)
-    times = []
-    for _ in range(SEARCHES):
-        words = dice.choice(loaded).name.split()
-        typed = " ".join(word[: dice.randint(3, 9)] for word in dice.sample(words, min(len(words), dice.randint(1, 3))))
-        began = time.perf_counter()
-        directory.search(typed)
-        times.append((time.perf_counter() - began) * 1000)
-    note = f"{len(loaded)} authorities, {SEARCHES} searches of one to three word beginnings"
-    return [
-        {
-            "key": "directory.search.p50",
-            "what": "search, p50",
-            "value": statistics.median(times),
-            "unit": "ms",
-            "goal": "< 5",
-            "note": note,
-        },
-        {
-            "key": "directory.search.p99",
-            "what": "search, p99",
-            "value": statistics.quantiles(times, n=100)[98],
-            "unit": "ms",
-            "goal": "< 50",
-        },
-    ]
 
 
 def _follow(owner: Directory, replica: Directory) -> dict[str, Any]:
