@@ -17,7 +17,7 @@ from node.directory.hosting import Host, LogSigner, NotOurLog, Signed
 from node.directory.model import OPERATOR, Authority, By, Change, Kind, Move, Record, Register
 from node.directory.originals import Evidence, Originals
 from node.directory.regions import region_names
-from node.directory.registers import Registers, UnknownRegister, find_registers
+from node.directory.registers import Registers, UnknownRegister
 from node.directory.replication import COLLECTION, BadPage, Checkpoint, Divergence, LogId, batches
 from node.directory.search import Replica, SearchResult
 from node.directory.status import LogStatus
@@ -128,19 +128,6 @@ class Directory:
         """Who is competent for a need: the nearest authorities, else the coordinators, and why."""
         return competent(self.replica.index, need, read=self.replica.find, regions=region_names())
 
-    def find_registers(
-        self,
-        text: str,
-        *,
-        state: State | None = None,
-        area: str | None = None,
-        profession: str | None = None,
-        limit: int = 20,
-    ) -> tuple[Register, ...]:
-        """Registers by name and by what is found in them, best first."""
-        codes = [(kind, code) for kind, code in {"area": area, "profession": profession}.items() if code]
-        return self.replica.registers(text, state=state, codes=codes, limit=limit)
-
     def changed_by(self, authority: AuthorityId) -> By | None:
         """Who last changed an authority's entry."""
         return self.replica.changed_by(authority)
@@ -154,10 +141,21 @@ class Directory:
         return self.replica.record(kind, name)
 
     def find_registers(
-        self, text: str, *, state: State | None = None, type_: str = "", access: str = "", limit: int = 20
+        self,
+        text: str,
+        *,
+        state: State | None = None,
+        profession: str = "",
+        type_: str = "",
+        access: str = "",
+        limit: int = 20,
     ) -> Registers:
-        """Registers by words in any script, by State and name."""
-        return find_registers(self.records("register", state), text, type_=type_, access=access, limit=limit)
+        """Registers by words in any script, best first; with all types of register there are."""
+        given = {"profession": profession, "type": type_, "access": access}
+        codes = [(kind, code) for kind, code in given.items() if code]
+        found = self.replica.registers(text, state=state, codes=codes, limit=limit + 1)
+        types = {one.type for one in self.replica.records(Register.kind) if isinstance(one, Register)}
+        return Registers(found=found[:limit], types=tuple(sorted(filter(None, types))), has_more=len(found) > limit)
 
     def register(self, name: AuthorityId, /) -> Register:
         """One register. Raises UnknownRegister."""

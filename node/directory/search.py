@@ -230,7 +230,7 @@ class Replica(Copies):
         if isinstance(record, Register):
             return document(
                 Register.kind, record.id, names=_official(record),
-                competence=(*record.contents.values(), record.operator_name),
+                competence=(*record.contents.values(), record.operator_name, record.type, *record.identifiers.values()),
                 places=self._places(record.territory), codes=_codes(record),
             )  # fmt: skip
         if isinstance(record, Authority):
@@ -445,6 +445,9 @@ def _codes(record: Authority | Register) -> Iterable[tuple[str, str]]:
     yield from (("language", lang) for lang in record.languages)
     yield from {("nuts", nuts[:end]) for nuts in _regions(record) for end in range(2, len(nuts) + 1)}
     yield from (("at", nuts) for nuts in _territory(record))
+    if isinstance(record, Register):
+        yield "access", record.access
+        yield from (("type", record.type),) if record.type else ()
     if isinstance(record, Authority):
         yield "status", record.status
         yield from (("coordinator", link.coordinator) for link in record.coordinators)

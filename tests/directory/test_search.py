@@ -278,11 +278,11 @@ def test_registers_are_found_by_name_contents_profession_and_state(estonia):
     )  # fmt: skip
     put(estonia, register, amet("1", "Äriamet"))
     for typed in ("ariregister", "business", "directors"):
-        assert estonia.find_registers(typed) == (register,)
-    assert estonia.find_registers("", state=State("EE"), profession="doctor") == (register,)
-    assert not estonia.find_registers("", state=State("LV"))
+        assert estonia.find_registers(typed).found == (register,)
+    assert estonia.find_registers("", state=State("EE"), profession="doctor").found == (register,)
+    assert not estonia.find_registers("", state=State("LV")).found
     assert [hit.authority.id for hit in estonia.search("ari").hits] == ["EE:1"]
     renamed = replace(register, names={"et": "Kaubandusregister"})
     put(estonia, renamed)
-    assert not estonia.find_registers("business")
-    assert estonia.find_registers("kaubandus") == (renamed,)
+    assert not estonia.find_registers("business").found
+    assert estonia.find_registers("kaubandus").found == (renamed,)
