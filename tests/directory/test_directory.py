@@ -363,7 +363,7 @@ def test_a_name_of_no_stated_language_is_in_the_states_own_and_a_seat_is_no_terr
 
 
 def test_a_search_in_a_region_finds_who_sits_there(owner, signer):
-    owner.publish(EE, [body(address={"city": "Tallinn", "nuts": "EE001"})], signer)
+    owner.publish(EE, [body(level="local", address={"city": "Tallinn", "nuts": "EE001"})], signer)
     for region in ("EE001", "EE00", "EE0"):
         assert [hit.authority.id for hit in owner.search("", nuts=region).hits] == ["EE:1"]
     assert owner.search("", nuts="EE008").hits == ()
