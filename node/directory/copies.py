@@ -8,7 +8,7 @@ from datetime import datetime
 from hashlib import sha256
 from typing import Final
 
-from node.directory.model import BadEntry, By, Change, Deleted, Kind, read_change
+from node.directory.model import Authority, BadEntry, By, Change, Deleted, Kind, read_change
 from node.directory.replication import CLOSE, Closing, Entry, LogId, batches, read_closing, read_opening
 from node.directory.store import AT_ONCE, LOGS, LogStore
 from node.ids import AuthorityId, NodeId
@@ -122,18 +122,24 @@ class Copies(LogStore):
     # -- what counts -----------------------------------------------------------------------------------------------
 
     def note_changes(self, log: LogId, last: int, store: LogStore) -> None:
-        """Fill the temporary table `was` with what an epoch says of each record: a digest, its seq; NULL if deleted."""
+        """Fill the temporary table `was` with what an epoch says of each record: its seq, a digest, NULL if deleted.
+
+        `moved`: the authority came from another node, whose log still has it. Its deletion must be repeated for ever, or
+        it would be on its old node again for whoever reads the new epoch alone. Of an epoch that repeats such a deletion
+        nothing else is left: what was never there is deleted.
+        """
         connection = self.connection()
         connection.execute(
             "CREATE TEMP TABLE IF NOT EXISTS was (kind TEXT, id TEXT, seq INTEGER, digest BLOB, again INTEGER,"
-            " PRIMARY KEY (kind, id)) WITHOUT ROWID"
+            " moved INTEGER, PRIMARY KEY (kind, id)) WITHOUT ROWID"
         )
         connection.execute("DELETE FROM was")
         for first, end in batches(0, last, AT_ONCE):
             connection.executemany(
-                "INSERT OR REPLACE INTO was VALUES (?, ?, ?, ?, 0)",
+                "INSERT OR REPLACE INTO was VALUES (?1, ?2, ?3, ?4, 0,"
+                " max(?5, coalesce((SELECT moved FROM was WHERE kind = ?1 AND id = ?2), ?4 IS NULL)))",
                 (
-                    (change.kind, change.id, seq, None if isinstance(change, Deleted) else sha256(body).digest())
+                    (change.kind, change.id, seq, _digest(change, body), _has_moved(change))
                     for seq, change, body in _numbered(store.entries(str(log), first, end), log, first)
                 ),
             )
@@ -142,7 +148,7 @@ class Copies(LogStore):
         """The bodies of an epoch that still count, in the order in which they were written."""
         held = store.held(str(log))
         self.note_changes(log, held.size if held else 0, store)
-        query = "SELECT seq FROM was WHERE digest IS NOT NULL ORDER BY seq"
+        query = "SELECT seq FROM was WHERE digest IS NOT NULL OR moved ORDER BY seq"
         for (seq,) in self.connection().execute(query).fetchall():
             (entry,) = store.entries(str(log), seq, seq + 1)
             if entry.body is not None:
@@ -157,9 +163,13 @@ class Copies(LogStore):
             key = (change.kind, change.id)
             row = connection.execute("SELECT digest FROM was WHERE kind = ? AND id = ?", key).fetchone()
             connection.execute("UPDATE was SET again = 1 WHERE kind = ? AND id = ?", key)
-            if row is not None and row[0] == sha256(body).digest():
+            if row is not None and row[0] == _digest(change, body):
                 continue
-            (differs.returned if row is not None and row[0] is None else differs.changed).append(f"{key[0]} {key[1]}")
+            was_deleted = row is not None and row[0] is None
+            where = (
+                differs.missing if isinstance(change, Deleted) else differs.returned if was_deleted else differs.changed
+            )
+            where.append(f"{key[0]} {key[1]}")
             new.append((change, by))
         return new
 
@@ -195,6 +205,14 @@ def read_entries(entries: Iterable[Entry], log: LogId, first: int, *, closed: bo
             except BadEntry as error:
                 reading.invalid.append((seq, str(error)))
     return replace(reading, closing=closing)
+
+
+def _digest(change: Change, body: bytes) -> bytes | None:
+    return None if isinstance(change, Deleted) else sha256(body).digest()
+
+
+def _has_moved(change: Change) -> bool:
+    return isinstance(change, Authority) and bool(change.former)
 
 
 def _numbered(entries: Iterable[Entry], log: LogId, first: int) -> Iterator[tuple[int, Change, bytes]]:

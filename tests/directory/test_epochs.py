@@ -8,7 +8,7 @@ import pytest
 
 from node.directory.following import EpochNotKnown
 from node.directory.hosting import EpochNotPublished, LogClosed, NotOurLog
-from node.directory.model import Deleted
+from node.directory.model import Authority, Deleted
 from node.directory.replication import (
     BadCheckpoint,
     BadPage,
@@ -29,6 +29,12 @@ from node.directory.replication import (
 from node.ids import AuthorityId, NodeId
 
 EE = NodeId("EE")
+
+
+def authority(name: str, number: str = "1") -> Authority:
+    return Authority(id=AuthorityId(f"EE:{number}"), node=EE, names={"et": name}, name_lang="et")
+
+
 FIRST, SECOND = LogId(EE), LogId(EE, epoch=2)
 
 
@@ -97,6 +103,25 @@ def test_after_compaction_everybody_has_the_same_and_the_log_is_short(place):
     assert replica.names()["EE:1"] == "Amet 5"
     assert replica.directory.replica.held(str(FIRST)).size == 10
     assert not replica.directory.replica.has_entries(str(FIRST))
+
+
+def test_an_authority_that_came_from_another_node_and_was_deleted_stays_deleted_over_a_new_epoch(place):
+    """Its old node's log still has it: who reads the new epoch alone must learn of the deletion."""
+    owner, newcomer = place("EE"), place("FR")
+    came = replace(authority("Amet"), former=(NodeId("EE-2"),))
+    for changes in ([came, authority("Teine", "2")], [Deleted(came.id), Deleted(AuthorityId("EE:2"))]):
+        owner.directory.publish(EE, changes, owner.signer)
+    compact(owner)
+    newcomer.key = replace(newcomer.key, epoch=2)
+    newcomer.follow(owner)
+    assert newcomer.status().size == 2  # how it begins, and the one deletion that still matters
+    rows = newcomer.directory.replica.connection().execute("SELECT id, node, data FROM claims").fetchall()
+    assert rows == [("EE:1", "EE", b"")]
+    compacted_again = replace(owner.key, epoch=2)
+    owner.directory.host.compact(FIRST, owner.signer, host=EE, trusted_epoch=compacted_again.epoch)
+    newcomer.follow(owner)
+    assert newcomer.status().size == 2
+    assert not newcomer.directory.evidence()
 
 
 def test_who_lagged_behind_reads_the_old_epoch_to_its_end_and_then_the_new_one(place):
