@@ -47,7 +47,7 @@ from node.directory.serving import (
 from node.errors import ImiError, PeerError, Unavailable
 from node.federation.listener import PEER
 from node.federation.peers import LogKey, UnknownPeer
-from node.ids import NodeId
+from node.ids import NodeId, state_of
 
 GOSSIP_PATH: Final = "/imi/v1/gossip"
 MAX_GOSSIP_BYTES: Final = 256 * 1024
@@ -111,6 +111,7 @@ class Sync:
         self._waiting: dict[NodeId, _Greeting] = {}  # the newest greeting of a peer that is being followed
         self._announced: Mapping[str, str] | None = None
         self._announcing: asyncio.Task[None] | None = None
+        self._nudged = False
         self._passing: asyncio.Task[None] | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         directory.on_publish(self._published)
@@ -151,14 +152,17 @@ class Sync:
 
     def nudge(self) -> None:
         """Greet everybody at once, or once more after the greeting under way; on the node's loop."""
+        self._nudged = True
         if self._announcing is None or self._announcing.done():
             self._announcing = asyncio.get_running_loop().create_task(self._announce(), name="greet after a change")
 
     async def _announce(self) -> None:
-        """Greet everybody until they have seen our logs as they are now."""
-        while await self._in_thread(self._directory.own_heads) != self._announced:
-            await self.greet_all()
+        """Greet everybody until they have seen our logs as they are now; those that lie elsewhere go to their hosts."""
+        while self._nudged:
+            self._nudged = False
             await self._hand_in()
+            if await self._in_thread(self._directory.own_heads) != self._announced:
+                await self.greet_all()
 
     def _published(self) -> None:
         if self._loop is not None and not self._loop.is_closed():
@@ -283,7 +287,11 @@ class Sync:
     async def _ask_again(self, behind: Sequence[LogId], source: NodeId) -> None:
         """A host showed less than before: is that so, or was it an answer that something overtook on its way?"""
         knew = {each.name: await self._in_thread(self._directory.position, each) for each in behind}
-        greeting = await self._ask(source)
+        try:
+            greeting = await self._ask(source)
+        except ImiError as error:
+            log.info("host not asked again", peer=source, code=error.code, reason=str(error))
+            return
         for shown in await self._in_thread(self._directory.follower.worth_following, greeting.heads, self._keys.find):
             if shown.name not in knew:
                 continue
@@ -371,11 +379,14 @@ class Sync:
         return web.Response(body=answer, content_type="application/json")
 
     async def _serve_entries(self, request: web.Request) -> web.Response:
+        named, source = LogId.parse(request.match_info["path"]), request[PEER].node
+        if named is None or state_of(named.node) != state_of(source):  # before anything of the body is read
+            raise web.HTTPForbidden(text="only a node of the same State hands in entries of a log")
         data = await _body(request, MAX_SIGNED_BYTES)
         try:
-            taken = await self.take_entries(data, source=request[PEER].node)
+            taken = await self.take_entries(data, source=source)
         except (LogGap, LogClosed, NotPublishable, NotOurLog, BadCheckpoint, BadPage, LogForked, UnknownPeer) as error:
-            log.warning("entries not taken", source=request[PEER].node, code=error.code, reason=str(error))
+            log.warning("entries not taken", log=str(named), source=source, code=error.code, reason=str(error))
             raise web.HTTPConflict(text=f"{error.code}: {error}") from error
         return web.Response(text=taken.note)
 
