@@ -110,6 +110,8 @@ class Originals(LogStore):
 
     def take_evidence(self, rows: Sequence[tuple[str, str, str, str, str, str]]) -> None:
         """Take over what an older copy of the directory kept: (at, log, kind, source, held, seen)."""
+        if not rows:
+            return  # most openings only read: they wait for no writer
         with self.writing() as connection:
             connection.executemany(
                 "INSERT OR IGNORE INTO evidence (at, log, kind, source, held, seen) VALUES (?, ?, ?, ?, ?, ?)", rows
