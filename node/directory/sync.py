@@ -142,8 +142,12 @@ class Sync:
         await self._errands.tell()
 
     async def notice(self) -> None:
-        """Greet everybody if a log that lies here has changed since; cheap, called every few seconds."""
+        """Greet everybody if a log that lies here has changed since; cheap, called every few seconds.
+
+        What a command wrote and died before showing it is shown too.
+        """
         self._loop = asyncio.get_running_loop()
+        await self._in_thread(self._directory.catch_up)
         heads = await self._in_thread(self._directory.own_heads)
         if self._announced is None:
             self._announced = heads  # the node has just begun: the first greeting is under way

@@ -211,6 +211,28 @@ def test_a_change_is_shown_at_once_and_a_change_by_a_command_soon(tmp_path):
     asyncio.run(scene())
 
 
+class Killed(BaseException):
+    """A process ends."""
+
+
+def test_a_change_by_a_command_that_was_killed_before_it_showed_it_is_shown_soon(tmp_path):
+    def killed(line: str) -> None:
+        if line == "logs.db committed":
+            raise Killed
+
+    async def scene():
+        async with federation(tmp_path) as nodes:
+            await nodes[EE].sync.notice()
+            beside = Directory(tmp_path / "EE", crash_at=killed)
+            with pytest.raises(Killed):
+                beside.publish(EE, [body("1")], SIGNER)
+            beside.close()
+            await nodes[EE].sync.notice()
+            await until(lambda: nodes[FR].directory.count() == nodes[BG].directory.count() == 1)
+
+    asyncio.run(scene())
+
+
 def test_a_longer_fork_is_kept_as_evidence(tmp_path):
     async def scene():
         async with federation(tmp_path) as nodes:
