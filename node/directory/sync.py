@@ -293,8 +293,8 @@ class Sync:
         knew = {each.name: await self._in_thread(self._directory.position, each) for each in behind}
         try:
             greeting = await self._ask(source)
-        except ImiError as error:
-            log.info("host not asked again", peer=source, code=error.code, reason=str(error))
+        except ImiError as error:  # it is asked again when it shows that once more
+            log.info("host not asked again", source=source, code=error.code, reason=str(error))
             return
         for shown in await self._in_thread(self._directory.follower.worth_following, greeting.heads, self._keys.find):
             if shown.name not in knew:

@@ -354,6 +354,22 @@ def test_an_answer_that_was_overtaken_on_its_way_accuses_nobody(tmp_path):
     asyncio.run(scene())
 
 
+def test_a_host_that_cannot_be_asked_again_ends_nothing(tmp_path):
+    """What came with that head and is news from elsewhere is passed on all the same."""
+
+    async def scene():
+        async with federation(tmp_path) as nodes:
+            nodes[EE].directory.publish(EE, [body("1")], SIGNER)
+            old = dict(nodes[EE].directory.heads())
+            nodes[EE].directory.publish(EE, [body("2")], SIGNER)
+            await nodes[FR].sync.greet(EE)
+            nodes[FR].wire.down.add(EE)
+            await nodes[FR].sync._follow(_Greeting(heads=old), source=EE)
+            assert not nodes[FR].directory.evidence()
+
+    asyncio.run(scene())
+
+
 def test_a_host_that_really_rolled_back_is_frozen_and_the_publisher_is_told_until_it_has_it(tmp_path):
     async def scene():
         async with federation(tmp_path, publisher=BG) as nodes:
