@@ -10,7 +10,7 @@ snapshot is compared with what the old epoch ended with; what returns, changes o
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any, Final, NoReturn
@@ -95,10 +95,13 @@ class Follower:
             announced, host = standing.epoch + 1, standing.next_host
         return (key.epoch, key.host) if key.epoch >= announced else (announced, host)
 
-    def worth_following(self, heads: Iterable[str], keys: Callable[[LogId], LogKey | None]) -> list[LogId]:
+    def worth_following(self, heads: Mapping[str, str], keys: Callable[[LogId], LogKey | None]) -> list[LogId]:
         """Of the heads somebody shows those that matter: each log's newest, and where we are not that far, what leads there.
 
+        Left out is what we hold to the letter: most heads are no news, and cost no signature check.
+
         Args:
+            heads: notes, by log.
             keys: what the trust list says of a log; None: nothing.
         """
         shown = sorted(filter(None, map(LogId.parse, heads)))
@@ -107,7 +110,10 @@ class Follower:
         for each in shown:
             key, epoch = keys(each), self._replica.standing(each.name).epoch
             leads = each.epoch == epoch or (not epoch and key is not None and each.epoch >= key.epoch)
-            if key is not None and (leads or each.epoch == newest[each.name]):
+            if key is None or not (leads or each.epoch == newest[each.name]):
+                continue
+            held = self._replica.held(str(each)) if each.epoch == epoch else None
+            if held is None or held.note != heads[str(each)]:
                 found.append(each)
         return found
 

@@ -76,7 +76,8 @@ class Puller:
             Unavailable, PeerError: no source gave it.
         """
         async with self._pulling.setdefault(str(shown), asyncio.Lock()):
-            await self._pull(shown, checkpoint, host=host, sources=sources)
+            if await self._in_thread(self._directory.replica.held, checkpoint.log) != checkpoint:
+                await self._pull(shown, checkpoint, host=host, sources=sources)
 
     async def _pull(self, shown: LogId, checkpoint: Checkpoint, *, host: NodeId, sources: Sequence[NodeId]) -> None:
         failure: ImiError | None = None

@@ -370,6 +370,21 @@ def test_a_host_that_cannot_be_asked_again_ends_nothing(tmp_path):
     asyncio.run(scene())
 
 
+def test_heads_that_are_held_to_the_letter_are_not_looked_at(tmp_path):
+    async def scene():
+        async with federation(tmp_path) as nodes:
+            nodes[EE].directory.publish(EE, [body("1")], SIGNER)
+            follower, keys = nodes[FR].directory.follower, nodes[FR].sync._keys.find
+            heads = nodes[EE].directory.heads()
+            assert follower.worth_following(heads, keys)
+            await nodes[FR].sync.greet(EE)
+            assert not follower.worth_following(heads, keys)
+            nodes[EE].directory.publish(EE, [body("2")], SIGNER)
+            assert follower.worth_following(nodes[EE].directory.heads(), keys)
+
+    asyncio.run(scene())
+
+
 def test_a_host_that_really_rolled_back_is_frozen_and_the_publisher_is_told_until_it_has_it(tmp_path):
     async def scene():
         async with federation(tmp_path, publisher=BG) as nodes:
