@@ -203,17 +203,8 @@ async def _build(settings: Settings, clock: Clock, stack: contextlib.AsyncExitSt
     reader.fetch = _fetch(settings, transport, peers)
     renewing = Renewing(reader, peers, lambda source: _fetch_from(transport, lambda: [source]))
     bodies = Bodies(settings.data / "messages")
-    casework = Casework(
-        node=settings.node,
-        database=database,
-        catalogue=catalogue,
-        directory=directory,
-        peers=peers,
-        clock=clock,
-        signer=keys.signer,
-        files=FileStore(settings.data / "files"),
-        vault=Vault.open(settings.data / "keys" / "storage.key", passphrase=settings.passphrase),
-        new_message_id=partial(new_message_id, settings.node),
+    casework = casework_of(
+        settings, keys=keys, database=database, catalogue=catalogue, directory=directory, peers=peers, clock=clock
     )
     users = Users(database, clock)
 
@@ -260,6 +251,31 @@ async def _build(settings: Settings, clock: Clock, stack: contextlib.AsyncExitSt
         ),
         renewing=renewing,
         bodies=bodies,
+    )
+
+
+def casework_of(
+    settings: Settings,
+    *,
+    keys: NodeKeys,
+    database: Database,
+    catalogue: Catalogue,
+    directory: Directory,
+    peers: Peers,
+    clock: Clock,
+) -> Casework:
+    """What officials do on this node, also beside a node that runs."""
+    return Casework(
+        node=settings.node,
+        database=database,
+        catalogue=catalogue,
+        directory=directory,
+        peers=peers,
+        clock=clock,
+        signer=keys.signer,
+        files=FileStore(settings.data / "files"),
+        vault=Vault.open(settings.data / "keys" / "storage.key", passphrase=settings.passphrase),
+        new_message_id=partial(new_message_id, settings.node),
     )
 
 
@@ -457,6 +473,7 @@ def _jobs(node: Node) -> list[Job]:
         Job(name="greet peers", every_seconds=pace.gossip_seconds, run=node.sync.round),
         Job(name="notice changes of our logs", every_seconds=2, run=node.sync.notice),
         Job(name="publish changes of our authorities", every_seconds=2, run=node.registry.publish_pending),
+        Job(name="look at what was held", every_seconds=pace.gossip_seconds, run=node.look_at_held),
         Job(name="sweep", every_seconds=pace.sweep_seconds, run=node.sweep),
     ]
     if node.settings.publish_from is not None:

@@ -106,7 +106,9 @@ def accept(tools: Tools, session: Session, authority: AuthorityId, *, number: in
     """
     found = arrived(tools, session, authority, number)
     if len(found) < expected:
-        raise NotYetArrived("not all cases have arrived yet: try again later", arrived=len(found), expected=expected)
+        raise NotYetArrived(
+            f"{len(found)} of {expected} cases have arrived: try again later", arrived=len(found), expected=expected
+        )
     moves.accept(session, authority, number, found)
     moves.stay(session, authority)
     entry = AuditEntry(at=tools.clock.now(), act="authority-comes", authority=authority, subject=f"{len(found)} cases")

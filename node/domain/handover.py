@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 
-from node.domain.events import MAX_CONTROL_ITEMS, Event, Scope, later_than
+from node.domain.events import MAX_CONTROL_ITEMS, Event, Scope, Value, later_than
 from node.ids import AuthorityId, EventId, NodeId
 
 MOVED: Final = "moved"
@@ -144,7 +144,7 @@ def moved(
     named = tuple(sorted(e.id for e in lane if e.id not in without_right))
     if len(named) > MAX_CONTROL_ITEMS:
         raise ValueError(f"{author} has {len(named)} events in one case")
-    control: dict[str, str | tuple[str, ...]] = {"to": str(to), "nth": str(number), "events": named}
+    control: dict[str, Value] = {"to": str(to), "nth": str(number), "events": named}
     return _step(MOVED, held, author, after=after, scope=scope, control=control, at=at, edition=edition)
 
 
@@ -165,7 +165,7 @@ def taken_over(
     held = list(events)
     if not is_on_its_way(held, moved, signers=signers) or not is_complete(held, moved):
         return None
-    control = {"moved": str(moved.id)}
+    control: dict[str, Value] = {"moved": str(moved.id)}
     return _step(
         TAKEN_OVER, held, moved.author, after=after, scope=moved.scope, control=control, at=at, edition=edition
     )
@@ -192,7 +192,7 @@ def _step(
     *,
     after: EventId,
     scope: Scope,
-    control: Mapping[str, str | tuple[str, ...]],
+    control: Mapping[str, Value],
     at: datetime,
     edition: int,
 ) -> Event:
