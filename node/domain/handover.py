@@ -53,8 +53,8 @@ class HandOver:
             return True
         if event.scope != self.moved.scope:
             return event.at < self.moved.at or signers.get(event.id) == self.to
-        # Where nothing was handed over the new node may have acted before it heard of it.
-        is_after = not named or (event.seq > self.moved.seq and event.at > self.moved.at)
+        # A case that reached the old node late, and empty: the new node may have acted before it heard of that.
+        is_after = self.moved.seq == 1 or (event.seq > self.moved.seq and event.at > self.moved.at)
         return is_after and signers.get(event.id) == self.to
 
 
