@@ -728,7 +728,14 @@ class World:
 
 
 def play(
-    procedure: Procedure, calendars: Calendars, *, seed: int, length: int, target: str = "", laws: Laws = Laws()
+    procedure: Procedure,
+    calendars: Calendars,
+    *,
+    seed: int,
+    length: int,
+    target: str = "",
+    laws: Laws = Laws(),
+    moving: float | None = None,
 ) -> World:
     """A history: `length` actions, then everything still under way arrives."""
     dice = random.Random(seed)
@@ -737,7 +744,8 @@ def play(
     for _ in range(10):
         if world.open():
             break
-    moving = dice.choice([0.0, 0.0, 0.25, 0.5])  # how often something happens about a move
+    rate = dice.choice([0.0, 0.0, 0.25, 0.5])  # how often something happens about a move
+    moving = rate if moving is None else moving
     hurry = dice.choice([0.3, 0.55, 0.75])  # how soon messages arrive
     for _ in range(length):
         draw = dice.random()
