@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 from typing import Final
@@ -187,8 +189,18 @@ class Directory:
         self, node: NodeId, changes: Sequence[Change], signer: LogSigner, *, by: By = OPERATOR,
         collection: str = COLLECTION,
     ) -> Checkpoint:  # fmt: skip
-        """Append changes to a log of `node`, sign it, and make them visible here: see `Host.publish`."""
-        return self.host.publish(node, changes, signer, by=by, collection=collection)
+        """Append changes to a log of `node`, sign it, and make them visible here: see `Host.publish`.
+
+        An authority that moved here keeps where it was before, whoever writes its entry anew.
+        """
+        here = {found.id: found.former for found in self.replica.moved() if found.node == node}
+        kept = [
+            replace(change, former=here[change.id])
+            if isinstance(change, Authority) and change.id in here and not change.former
+            else change
+            for change in changes
+        ]
+        return self.host.publish(node, kept, signer, by=by, collection=collection)
 
     def accept(self, signed: Signed, key: LogKey) -> Checkpoint:
         """Publish what a log's owner signed elsewhere: see `Host.accept`."""

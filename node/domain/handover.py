@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Final
 
@@ -36,11 +36,12 @@ _ID: Final = re.compile(r"[0-9a-f]{64}")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HandOver:
-    """The last move of one authority in one case, signed by both nodes."""
+    """The last move of one authority in one case, signed by both nodes; `before`: the one before it, if there was one."""
 
     moved: Event
     taken: Event
     to: NodeId
+    before: HandOver | None = None
 
     def lets_count(self, event: Event, signers: Signers) -> bool:
         """Whether the node that signed an event of this authority had the right to.
@@ -52,26 +53,39 @@ class HandOver:
         if event.step in HAND_OVER or event.id in named:
             return True
         if event.scope != self.moved.scope:
-            return event.at < self.moved.at or signers.get(event.id) == self.to
+            host = self._host_at(event.at)
+            return host is None or signers.get(event.id) == host
         # A case that reached the old node late, and empty: the new node may have acted before it heard of that.
         is_after = self.moved.seq == 1 or (event.seq > self.moved.seq and event.at > self.moved.at)
         return is_after and signers.get(event.id) == self.to
+
+    def _host_at(self, at: datetime) -> NodeId | None:
+        """Where the authority was at an instant; None: before its first move, wherever that was."""
+        found: HandOver | None = self
+        while found and at < found.moved.at:
+            found = found.before
+        return found.to if found else None
 
 
 def hand_overs(events: Iterable[Event], signers: Signers) -> Mapping[AuthorityId, HandOver]:
     """The last hand-over of each authority that moved while the case ran."""
     steps = [event for event in events if event.step in HAND_OVER and is_well_formed(event)]
     moves = {event.id: event for event in steps if event.step == MOVED}
-    found: dict[AuthorityId, HandOver] = {}
+    found: dict[AuthorityId, dict[int, HandOver]] = {}
     # One move is answered by one node, so of two answers to it that node wrote both: the earlier counts.
     for taken in sorted((e for e in steps if e.step == TAKEN_OVER), key=lambda e: (e.at, e.id)):
         moved = moves.get(EventId(str(taken.control["moved"])))
-        if moved is None or moved.lane != taken.lane or signers.get(taken.id) != moved.control["to"]:
-            continue
-        known = found.get(taken.author)
-        if known is None or nth(moved) > nth(known.moved):
-            found[taken.author] = HandOver(moved=moved, taken=taken, to=NodeId(str(moved.control["to"])))
-    return found
+        if moved and moved.lane == taken.lane and signers.get(taken.id) == moved.control["to"]:
+            to = NodeId(str(moved.control["to"]))
+            found.setdefault(taken.author, {}).setdefault(nth(moved), HandOver(moved=moved, taken=taken, to=to))
+    return {author: _last(by_number) for author, by_number in found.items()}
+
+
+def _last(by_number: Mapping[int, HandOver]) -> HandOver:
+    first, *later = (by_number[number] for number in sorted(by_number))
+    for one in later:
+        first = replace(one, before=first)
+    return first
 
 
 def ended(events: Iterable[Event], signers: Signers, found: Mapping[AuthorityId, HandOver]) -> dict[EventId, EventId]:
