@@ -13,7 +13,8 @@ from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
 from node.api import models
-from node.api.routes import ROUTES, Route
+from node.api.handling import Route
+from node.api.routes import ROUTES
 
 _REFERENCE: Final = "#/components/schemas/{model}"
 _ABOUT: Final = (

@@ -5,51 +5,27 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import re
-from collections.abc import AsyncIterator, Awaitable, Callable
-from dataclasses import dataclass, field
-from typing import Final, TypeVar
+from collections.abc import AsyncIterator
+from typing import Final
 from urllib.parse import quote
 
 from aiohttp import web
-from pydantic import BaseModel, ValidationError
 
-from node.api import models, rendering
+from node.api import models, registry, rendering
+from node.api.handling import Route, body_of, json_of, parse
 from node.api.keys import CASEWORK, CATALOGUE, DIRECTORY, OFFICIAL, WORDS
 from node.api.problems import BadRequest
 from node.api.rendering import Renderer
-from node.casework.errors import TooMuchContent
 from node.casework.views import DraftContent, Once
 from node.catalogue.texts import LANGUAGES
 from node.domain.procedures import Procedure
 from node.ids import CaseNumber, parse_authority, parse_number, parse_state
 from node.local_store.files import MAX_FILE_BYTES, FileTooLarge
 
-MAX_BODY: Final = 2 * 1024 * 1024  # bytes of a JSON request
-READ_SECONDS: Final = 30.0  # for a JSON body
 UPLOAD_SECONDS: Final = 300.0  # for a file
 MAX_FOUND: Final = 100
 _KEY: Final = re.compile(r"[!-~]{1,128}")
 _STEP: Final = re.compile(r"[a-z][a-z0-9-]{0,59}")
-
-M = TypeVar("M", bound=BaseModel)
-Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Route:
-    """One operation: its handler, and what the document says of it."""
-
-    method: str
-    path: str
-    handler: Handler
-    summary: str
-    takes: type[BaseModel] | None = None
-    gives: type[BaseModel] | None = None
-    status: int = 200
-    query: dict[str, str] = field(default_factory=dict)  # parameter -> description
-    required: frozenset[str] = frozenset()
-    binary: str = ""  # "takes" or "gives" a file's bytes
-    repeatable: bool = False  # takes an Idempotency-Key
 
 
 async def search_authorities(request: web.Request) -> web.Response:
@@ -68,13 +44,13 @@ async def search_authorities(request: web.Request) -> web.Response:
     )
     renderer = _renderer(request)
     authorities = [renderer.authority(hit.authority) for hit in found.hits]
-    return _json(models.Authorities(authorities=authorities, understood=list(found.understood), more=found.has_more))
+    return json_of(models.Authorities(authorities=authorities, understood=list(found.understood), more=found.has_more))
 
 
 async def get_authority(request: web.Request) -> web.Response:
     authority = parse_authority(request.match_info["id"])
     found = await asyncio.to_thread(request.app[DIRECTORY].get, authority)
-    return _json(_renderer(request).authority(found))
+    return json_of(_renderer(request).authority(found))
 
 
 async def search_registers(request: web.Request) -> web.Response:
@@ -102,18 +78,18 @@ async def list_procedures(request: web.Request) -> web.Response:
     casework = request.app[CASEWORK]
     found = casework.procedures(official)
     procedures = [renderer.procedure(p, casework.first_offers(official, p)) for p in found]
-    return _json(models.Procedures(procedures=procedures))
+    return json_of(models.Procedures(procedures=procedures))
 
 
 async def open_case(request: web.Request) -> web.Response:
-    body = await _body(request)
-    asked = _parse(models.CaseRequest, body)
+    body = await body_of(request)
+    asked = parse(models.CaseRequest, body)
     official, casework = request[OFFICIAL], request.app[CASEWORK]
     if asked.step is None:
         draft = await casework.create_draft(official, asked.procedure)
         content = DraftContent(control=asked.control, content=asked.content, lang=asked.lang or official.language)
         await casework.save_draft(official, draft.number, content)
-        return _json(models.Number(number=draft.number, draft=True), status=201)
+        return json_of(models.Number(number=draft.number, draft=True), status=201)
     number = await casework.open_case(
         official,
         asked.procedure,
@@ -123,12 +99,12 @@ async def open_case(request: web.Request) -> web.Response:
         lang=asked.lang or official.language,
         once=_once(request, body),
     )
-    return _json(models.Number(number=number, draft=False), status=201)
+    return json_of(models.Number(number=number, draft=False), status=201)
 
 
 async def take_step(request: web.Request) -> web.Response:
-    body = await _body(request)
-    asked = _parse(models.StepRequest, body)
+    body = await body_of(request)
+    asked = parse(models.StepRequest, body)
     official, casework = request[OFFICIAL], request.app[CASEWORK]
     number = await casework.take_step(
         official,
@@ -141,7 +117,7 @@ async def take_step(request: web.Request) -> web.Response:
         once=_once(request, body),
     )
     state, version = await casework.standing(official, number)
-    return _json(models.Taken(number=number, state=state, version=version))
+    return json_of(models.Taken(number=number, state=state, version=version))
 
 
 async def list_cases(request: web.Request) -> web.Response:
@@ -154,42 +130,42 @@ async def list_cases(request: web.Request) -> web.Response:
         limit=_number(query.get("limit", "50"), most=200),
     )
     renderer, procedures = _renderer(request), _procedures(request)
-    return _json(models.Cases(cases=[renderer.item(item, procedures) for item in found.items], more=found.more))
+    return json_of(models.Cases(cases=[renderer.item(item, procedures) for item in found.items], more=found.more))
 
 
 async def get_work(request: web.Request) -> web.Response:
     found = await request.app[CASEWORK].work(request[OFFICIAL])
-    return _json(_renderer(request).work(found, _procedures(request)))
+    return json_of(_renderer(request).work(found, _procedures(request)))
 
 
 async def get_case(request: web.Request) -> web.Response:
     found = await request.app[CASEWORK].case(request[OFFICIAL], _case_number(request))
-    return _json(_renderer(request).case(found))
+    return json_of(_renderer(request).case(found))
 
 
 async def get_events(request: web.Request) -> web.Response:
     found = await request.app[CASEWORK].events(request[OFFICIAL], _case_number(request))
-    return _json(models.Events(events=[rendering.event(event) for event in found]))
+    return json_of(models.Events(events=[rendering.event(event) for event in found]))
 
 
 async def list_drafts(request: web.Request) -> web.Response:
     found = await request.app[CASEWORK].drafts(request[OFFICIAL])
-    return _json(models.Drafts(drafts=[rendering.draft_item(item) for item in found]))
+    return json_of(models.Drafts(drafts=[rendering.draft_item(item) for item in found]))
 
 
 async def get_draft(request: web.Request) -> web.Response:
     found = await request.app[CASEWORK].draft(request[OFFICIAL], _case_number(request), _draft_step(request))
-    return _json(_renderer(request).draft(found))
+    return json_of(_renderer(request).draft(found))
 
 
 async def save_draft(request: web.Request) -> web.Response:
-    asked = _parse(models.DraftRequest, await _body(request))
+    asked = parse(models.DraftRequest, await body_of(request))
     official = request[OFFICIAL]
     content = DraftContent(control=asked.control, content=asked.content, lang=asked.lang or official.language)
     saved = await request.app[CASEWORK].save_draft(
         official, _case_number(request), content, step=_draft_step(request), expected=asked.expected
     )
-    return _json(_renderer(request).draft(saved))
+    return json_of(_renderer(request).draft(saved))
 
 
 async def delete_draft(request: web.Request) -> web.Response:
@@ -210,7 +186,7 @@ async def upload(request: web.Request) -> web.Response:
             chunks=_chunks(request),
         )
     document = models.Document(sha256=file.sha256, size=file.size, name=file.name, type=file.type, lang=file.lang)
-    return _json(document, status=201)
+    return json_of(document, status=201)
 
 
 async def download(request: web.Request) -> web.StreamResponse:
@@ -325,43 +301,13 @@ ROUTES: Final = (
         method="GET", path="/cases/{number}/files/{sha256}", handler=download, binary="gives",
         summary="A file of a case; audited.",
     ),
+    *registry.ROUTES,
 )  # fmt: skip
-
-
-async def _body(request: web.Request) -> bytes:
-    if request.content_type != "application/json":
-        raise BadRequest("the body must be application/json")
-    try:
-        async with asyncio.timeout(READ_SECONDS):
-            body = b"".join([chunk async for chunk in _bounded(request, MAX_BODY)])
-    except TimeoutError:
-        raise BadRequest("the body did not arrive in time") from None
-    return body
-
-
-async def _bounded(request: web.Request, most: int) -> AsyncIterator[bytes]:
-    size = 0
-    async for chunk in request.content.iter_chunked(65536):
-        size += len(chunk)
-        if size > most:
-            raise TooMuchContent(f"a request may have {most} bytes", limit=most)
-        yield chunk
 
 
 async def _chunks(request: web.Request) -> AsyncIterator[bytes]:
     async for chunk in request.content.iter_chunked(65536):
         yield chunk
-
-
-def _parse(model: type[M], body: bytes) -> M:
-    try:
-        return model.model_validate_json(body)
-    except ValidationError as error:
-        # Where and what kind only: values may be personal.
-        faults = tuple((".".join(map(str, e["loc"]))[:200], str(e["type"])) for e in error.errors()[:50])
-        raise BadRequest("the body is not what this operation takes", faults) from None
-    except RecursionError:
-        raise BadRequest("the body is nested too deeply") from None
 
 
 def _query(request: web.Request, known: dict[str, str]) -> dict[str, str]:
@@ -409,7 +355,3 @@ def _renderer(request: web.Request) -> Renderer:
 
 def _procedures(request: web.Request) -> dict[str, Procedure]:
     return {procedure.id: procedure for procedure in request.app[CATALOGUE].current()}
-
-
-def _json(model: BaseModel, *, status: int = 200) -> web.Response:
-    return web.Response(text=model.model_dump_json(), status=status, content_type="application/json")
