@@ -179,6 +179,10 @@ class Directory:
         """Those that name an authority among their coordinators, for whatever function."""
         return tuple(self.replica.with_code("coordinator", coordinator))
 
+    def represented_by(self, coordinator: AuthorityId, /) -> tuple[AuthorityId, ...]:
+        """The bodies without users of their own for which this coordinator's users act."""
+        return self.replica.ids_with_code("represented-by", coordinator)
+
     def count(self) -> int:
         """How many authorities all States have together."""
         return self.replica.count()

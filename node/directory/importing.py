@@ -102,6 +102,7 @@ class Overlay:
             coordinators=tuple(Link(coordinator=AuthorityId(name)) for name in row.get("coordinators", ())),
             roles={area: tuple(roles) for area, roles in row.get("roles", {}).items()},
             informal=row.get("informal", {}),
+            represented_by=AuthorityId(row.get("represented_by", authority.represented_by)),
             node=NodeId(row.get("node", authority.node)),
             assignment_invented=self._invented,
         )

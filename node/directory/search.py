@@ -295,6 +295,11 @@ class Replica(Copies):
         rows = self.index.first(All(tuple(wanted)), limit=None)
         return sorted(self._authorities(row.id for row in rows), key=lambda found: found.id)
 
+    def ids_with_code(self, kind: str, value: str) -> tuple[AuthorityId, ...]:
+        """The identifiers of the authorities that carry a code."""
+        rows = self.index.first(All((code("kind", Authority.kind), code(kind, value))), limit=None)
+        return tuple(sorted(AuthorityId(row.id) for row in rows))
+
     def count(self) -> int:
         """How many authorities there are."""
         query = "SELECT count(*) FROM records WHERE kind = ?"
@@ -451,6 +456,7 @@ def _codes(record: Authority | Register) -> Iterable[tuple[str, str]]:
     if isinstance(record, Authority):
         yield "status", record.status
         yield from (("coordinator", link.coordinator) for link in record.coordinators)
+        yield from (("represented-by", record.represented_by),) if record.represented_by else ()
         yield from (("role", f"{area}/{role}") for area, roles in record.roles.items() for role in roles)
         yield from (("role", f"{ANY}/{role}") for roles in record.roles.values() for role in roles)
 

@@ -244,6 +244,14 @@ def test_a_crash_between_log_and_replica_is_made_good_at_the_next_start(tmp_path
     again.close()
 
 
+def test_the_bodies_a_coordinator_represents_are_those_whose_entries_say_so_now(owner, signer):
+    represented = body(number="2", represented_by=AuthorityId("EE:1"))
+    owner.publish(EE, [body(), represented, body(number="3", represented_by=AuthorityId("EE:9"))], signer)
+    assert owner.represented_by(AuthorityId("EE:1")) == ("EE:2",)
+    owner.publish(EE, [replace(represented, represented_by="")], signer)
+    assert owner.represented_by(AuthorityId("EE:1")) == ()
+
+
 def test_all_shipped_authorities_can_be_read_and_the_overlay_is_marked():
     overlay = Overlay(shipped("directory", "overlay.toml"))
     files = sorted(shipped("directory", "authorities").glob("*.jsonl"))
