@@ -5,15 +5,17 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import islice
 from typing import Final
 
 from sqlalchemy.orm import Session
 
-from node.casework import drafting
+from node.casework import drafting, representing
 from node.casework.arriving import keep_file
 from node.casework.errors import (
     AuthorityMoving,
+    AuthorityNotChosen,
     AuthoritySuspended,
     CaseBlocked,
     CaseErased,
@@ -46,7 +48,6 @@ from node.domain.procedures import Procedure
 from node.domain.steps import Composed, Offer, compose, offered
 from node.ids import AuthorityId, CaseId, CaseNumber
 from node.local_store import audit, cases, files, moves
-from node.local_store.audit import AuditEntry
 from node.local_store.cases import StoredEvent
 from node.local_store.files import AttachmentRow, FileTooLarge, StoredFile
 
@@ -76,17 +77,18 @@ def check_reader(official: Official) -> None:
 
 def take_step(tools: Tools, session: Session, act: Act, number: CaseNumber, once: Once | None) -> CaseNumber:
     """A step in a case, or the first one from a draft."""
-    _check_actor(tools, session, act.official)
+    check_reader(act.official)
     if done := _done_before(session, act.official, once):
         return done
-    draft = drafting.find_new(session, act.official, number)
+    draft = representing.draft(tools, session, act.official, number, "")
     if draft is not None:
         drafting.check_expected(draft, act.expected)
+        act = replace(act, official=act.official.acting_for(AuthorityId(draft.authority)))
         procedure = _procedure(tools, draft.procedure, draft.version)
         _open(tools, session, act, procedure, number)
         drafting.forget(session, act.official, number, "")
     else:
-        _go_on(tools, session, act, number)
+        act = _go_on(tools, session, act, number)
         drafting.forget(session, act.official, number, act.step)
     _remember(tools, session, act.official, once, number)
     return number
@@ -94,11 +96,13 @@ def take_step(tools: Tools, session: Session, act: Act, number: CaseNumber, once
 
 def open_case(tools: Tools, session: Session, act: Act, procedure: str, once: Once | None) -> CaseNumber:
     """A new case, with its first step."""
-    _check_actor(tools, session, act.official)
+    check_reader(act.official)
     if done := _done_before(session, act.official, once):
         return done
+    found = _procedure(tools, procedure, None)
+    act = replace(act, official=opener(tools, act.official, found))
     number = cases.draw_number(session, tools.node, tools.clock.now().year)
-    _open(tools, session, act, _procedure(tools, procedure, None), number)
+    _open(tools, session, act, found, number)
     _remember(tools, session, act.official, once, number)
     return number
 
@@ -109,9 +113,31 @@ def check_active(tools: Tools, official: Official) -> None:
         raise AuthoritySuspended("this authority is suspended or has left: it finishes its cases, and opens none")
 
 
+def openers(tools: Tools, official: Official, procedure: Procedure) -> Iterator[Official]:
+    """The official for each authority of theirs for which they may open a case, the user's own first. Raises NoAccess."""
+    for authority in representing.authorities(tools, official):
+        chosen = official.acting_for(authority)
+        if first_offers(tools, chosen, procedure):
+            yield chosen
+
+
+def opener(tools: Tools, official: Official, procedure: Procedure) -> Official:
+    """The official for the authority that a new case is opened for: the chosen one, their own, or the only one.
+
+    Raises:
+        NoAccess, AuthorityNotChosen.
+    """
+    if official.via:
+        representing.check(tools, official)
+        return official
+    found = list(islice(openers(tools, official, procedure), 2))
+    if len(found) > 1 and found[0].authority != official.own:
+        raise AuthorityNotChosen("this official acts for several authorities here: say for which one")
+    return found[0] if found else official.acting_for(official.own)
+
+
 def _check_actor(tools: Tools, session: Session, official: Official) -> None:
     """What this node may not sign, other nodes would hold for ever."""
-    check_reader(official)
     if going := moves.leaving(session).get(official.authority):
         raise AuthorityMoving("this authority is moving to another node", to=going.to)
     if not tools.is_ours(official.authority):
@@ -157,8 +183,12 @@ def version_of(case: Case, official: Official) -> str:
     return hashlib.sha256("\n".join(ids).encode()).hexdigest()[:16]
 
 
-def case_of(tools: Tools, session: Session, official: Official, number: CaseNumber) -> Case:
-    """The case with this number, if the official's authority is or was a party.
+def case_of(
+    tools: Tools, session: Session, official: Official, number: CaseNumber, *, step: str = ""
+) -> tuple[Case, Official]:
+    """The case with this number, and the official for the one authority of theirs that is or was a party.
+
+    Where they act for several parties and chose none: their own, or with `step` the first that may take it.
 
     Raises:
         UnknownCase, CaseErased, AuthorityMoving (to another node, and the case with it).
@@ -167,11 +197,15 @@ def case_of(tools: Tools, session: Session, official: Official, number: CaseNumb
         raise AuthorityMoving("this authority has moved to another node", to=str(home))
     row = cases.find_by_number(session, number)
     case = load(tools, session, row) if row else None
-    if row is None or case is None or official.authority not in case.parties():
+    acting = representing.among(tools, official, case.parties()) if case else ()
+    if row is None or case is None or not acting:
         raise UnknownCase("there is no case with this number here")
     if row.key is None:
         raise CaseErased("the content of this case was deleted at the end of its time")
-    return case
+    if step and len(acting) > 1:
+        able = (one for one in acting if step in {offer.step.name for offer in offers_now(case, one)})
+        return case, next(able, acting[0])
+    return case, acting[0]
 
 
 def _procedure(tools: Tools, name: str, version: int | None) -> Procedure:
@@ -182,6 +216,7 @@ def _procedure(tools: Tools, name: str, version: int | None) -> Procedure:
 
 
 def _open(tools: Tools, session: Session, act: Act, procedure: Procedure, number: CaseNumber) -> None:
+    _check_actor(tools, session, act.official)
     if not tools.access(act.official.authority, procedure.id):
         raise NoAccess("this authority has no access to the procedure")
     check_active(tools, act.official)
@@ -197,8 +232,11 @@ def _open(tools: Tools, session: Session, act: Act, procedure: Procedure, number
     _store(Case(tools, session, row, procedure, []), act, composed)
 
 
-def _go_on(tools: Tools, session: Session, act: Act, number: CaseNumber) -> None:
-    case = case_of(tools, session, act.official, number)
+def _go_on(tools: Tools, session: Session, act: Act, number: CaseNumber) -> Act:
+    """Take a step within a case; the act, for the authority that took it."""
+    case, official = case_of(tools, session, act.official, number, step=act.step)
+    act = replace(act, official=official)
+    _check_actor(tools, session, official)
     if is_blocked(case, tools.clock.now()):
         raise CaseBlocked("the case is blocked: nothing can be done in it any more")
     if act.expected is not None and act.expected != version_of(case, act.official):
@@ -210,6 +248,7 @@ def _go_on(tools: Tools, session: Session, act: Act, number: CaseNumber) -> None
     composed = _compose(tools, act, case.procedure, offer, view=view, opening=None)
     _judge(tools, case.procedure, view, composed.event)
     _store(case, act, composed)
+    return act
 
 
 def _chosen(offers: tuple[Offer, ...], step: str) -> Offer:
@@ -337,16 +376,10 @@ def _store(case: Case, act: Act, composed: Composed) -> None:
     case.add(stored, user=act.official.user)
     for audience, part in composed.parts.items():
         case.keep_part(event.id, audience, part, at=now)
-    entry = AuditEntry(
-        at=now,
-        act="step",
-        user=act.official.user,
-        login=act.official.login,
-        authority=act.official.authority,
-        case=case.id,
-        subject=f"{event.step} {event.id}",
+    subject = f"{event.step} {event.id}"
+    audit.record(
+        case.session, representing.audit_entry(case.tools, act.official, "step", subject=subject, case=case.id)
     )
-    audit.record(case.session, entry)
     settle(case)
 
 
@@ -356,12 +389,18 @@ def bind_files(case: Case, official: Official, content: Content) -> None:
         sha256 = str(document["sha256"])
         found = files.in_case(case.session, case.id, sha256)
         if found is None:
-            found = files.on_shelf(case.session, official.authority, sha256)
+            found = shelved(case.session, official, sha256)
             if found is None:
                 raise UnknownFile("a document names a file that was not uploaded")
             _move(case, found)
         if found.size != _size(document):
             raise InvalidContent("a document's size is not that of its file", (("", "", "malformed"),))
+
+
+def shelved(session: Session, official: Official, sha256: str) -> AttachmentRow | None:
+    """A file that was uploaded for the authority acted for, or by the user's own."""
+    found = (files.on_shelf(session, owner, sha256) for owner in dict.fromkeys((official.authority, official.own)))
+    return next((row for row in found if row), None)
 
 
 def _move(case: Case, found: AttachmentRow) -> None:

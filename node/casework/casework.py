@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 import structlog
 from sqlalchemy.orm import Session
 
-from node.casework import acting, arriving, drafting, filing, handing, listing, showing
+from node.casework import acting, arriving, drafting, filing, handing, listing, representing, showing
 from node.casework.acting import Act
 from node.casework.drafting import Place
 from node.casework.errors import FileNotHere, NoAccess, StepNotAllowed, UnknownCase, UnknownProcedure
@@ -94,10 +94,22 @@ class Casework:
 
     def procedures(self, official: Official) -> tuple[Procedure, ...]:
         """The procedures (newest versions) in which this official may open a case now."""
-        return tuple(p for p in self.tools.catalogue.current() if acting.first_offers(self.tools, official, p))
+        return tuple(p for p in self.tools.catalogue.current() if any(acting.openers(self.tools, official, p)))
+
+    def authorities(self, official: Official) -> tuple[AuthorityId, ...]:
+        """Those the official acts for: the user's own, then the bodies it represents. Raises NoAccess."""
+        return representing.authorities(self.tools, official)
+
+    def openers(self, official: Official, procedure: Procedure) -> tuple[Official, ...]:
+        """The official for each authority of theirs for which a case may be opened, the user's own first.
+
+        Raises:
+            NoAccess: an authority was chosen that the official does not act for.
+        """
+        return tuple(acting.openers(self.tools, official, procedure))
 
     def first_offers(self, official: Official, procedure: Procedure) -> tuple[Offer, ...]:
-        """The steps with which this official may open a case in a procedure, with their forms."""
+        """The steps with which a case may be opened for `official.authority` in a procedure, with their forms."""
         return tuple(
             showing.offer_view(procedure, offer, showing.first_questions(procedure), has_draft=False)
             for offer in acting.first_offers(self.tools, official, procedure)
@@ -107,7 +119,7 @@ class Casework:
         """An empty draft of a new case; its number is reserved for the case.
 
         Raises:
-            UnknownProcedure, NoAccess.
+            UnknownProcedure, NoAccess, AuthorityNotChosen.
         """
         return await self.database.transact(self._create_draft, official, procedure, version)
 
@@ -137,10 +149,9 @@ class Casework:
         await self.database.transact(self._delete_draft, official, number, step)
 
     async def drafts(self, official: Official) -> tuple[DraftItem, ...]:
-        """The drafts of the official's authority, newest first."""
+        """The drafts of all authorities the official acts for, newest first."""
         acting.check_reader(official)
-        rows = await self.database.read(drafts.of_authority, official.authority)
-        return tuple(drafting.item(row) for row in rows)
+        return await self.database.read(self._drafts, official)
 
     async def take_step(
         self,
@@ -340,6 +351,7 @@ class Casework:
         procedure = self.tools.catalogue.procedure(name, version)
         if procedure is None:
             raise UnknownProcedure("the catalogue has no such procedure, or not in this version")
+        official = acting.opener(self.tools, official, procedure)
         acting.check_active(self.tools, official)
         if not acting.first_offers(self.tools, official, procedure):
             raise NoAccess("this authority or user may not open a case in this procedure")
@@ -351,9 +363,13 @@ class Casework:
 
     def _read_draft(self, session: Session, official: Official, number: CaseNumber, step: str) -> Draft:
         acting.check_reader(official)
-        row = drafting.get(session, official, number, step)
+        row, official = representing.for_draft(self.tools, session, official, number, step)
         self._audit(session, official, "draft-read", f"{number} {step}".strip())
         return self._draft_view(session, official, row)
+
+    def _drafts(self, session: Session, official: Official) -> tuple[DraftItem, ...]:
+        rows = drafts.of_authorities(session, representing.authorities(self.tools, official))
+        return tuple(drafting.item(self.tools, row) for row in rows)
 
     def _save_draft(
         self,
@@ -369,12 +385,13 @@ class Casework:
         filing.check_language(content.lang)
         acting.check_size({"control": dict(content.control)})
         acting.check_size(content.content)
-        row = drafts.find(session, official.authority, number, step)
+        row = representing.draft(self.tools, session, official, number, step)
         if row is None:
             row = self._new_step_draft(session, official, number, step, content)
-        else:
-            drafting.check_expected(row, expected)
-            drafting.save(self.tools, session, official, row, content)
+            return self._draft_view(session, official.acting_for(AuthorityId(row.authority)), row)
+        official = official.acting_for(AuthorityId(row.authority))
+        drafting.check_expected(row, expected)
+        drafting.save(self.tools, session, official, row, content)
         return self._draft_view(session, official, row)
 
     def _new_step_draft(
@@ -382,7 +399,7 @@ class Casework:
     ) -> DraftRow:
         if not step:
             raise UnknownCase("there is no such draft")
-        case = acting.case_of(self.tools, session, official, number)
+        case, official = acting.case_of(self.tools, session, official, number, step=step)
         if step not in {offer.step.name for offer in acting.offers_now(case, official)}:
             raise StepNotAllowed(
                 "this step is not possible now, or not for this authority and user", reason="not-offered"
@@ -400,6 +417,7 @@ class Casework:
         opens = not row.step
         return Draft(
             number=CaseNumber(row.number),
+            authority=official.authority,
             procedure=row.procedure,
             step=row.step,
             opens=opens,
@@ -421,24 +439,16 @@ class Casework:
 
     def _case(self, session: Session, official: Official, number: CaseNumber) -> CaseView:
         acting.check_reader(official)
-        case = acting.case_of(self.tools, session, official, number)
+        case, official = acting.case_of(self.tools, session, official, number)
         shown = showing.show(case, official)
         if shown.personal:
-            entry = AuditEntry(
-                at=self.tools.clock.now(),
-                act="read",
-                user=official.user,
-                login=official.login,
-                authority=official.authority,
-                case=case.id,
-                subject=" ".join(shown.personal),
-            )
-            audit.record(session, entry)
+            subject = " ".join(shown.personal)
+            audit.record(session, representing.audit_entry(self.tools, official, "read", subject=subject, case=case.id))
         return shown.view
 
     def _standing(self, session: Session, official: Official, number: CaseNumber) -> tuple[str, str]:
         acting.check_reader(official)
-        case = acting.case_of(self.tools, session, official, number)
+        case, official = acting.case_of(self.tools, session, official, number)
         return case.view().state, acting.version_of(case, official)
 
     def _work(self, session: Session, official: Official) -> WorkList:
@@ -451,7 +461,7 @@ class Casework:
 
     def _events(self, session: Session, official: Official, number: CaseNumber) -> tuple[RawEvent, ...]:
         acting.check_reader(official)
-        case = acting.case_of(self.tools, session, official, number)
+        case, official = acting.case_of(self.tools, session, official, number)
         return tuple(
             RawEvent(
                 event=stored.signed.event.id,
@@ -488,15 +498,7 @@ class Casework:
         return filing.sweep(self.tools, session)
 
     def _audit(self, session: Session, official: Official, act: str, subject: str) -> None:
-        entry = AuditEntry(
-            at=self.tools.clock.now(),
-            act=act,
-            user=official.user,
-            login=official.login,
-            authority=official.authority,
-            subject=subject,
-        )
-        audit.record(session, entry)
+        audit.record(session, representing.audit_entry(self.tools, official, act, subject=subject))
 
 
 async def _on_thread(first: bytes, chunks: Iterator[bytes]) -> AsyncIterator[bytes]:

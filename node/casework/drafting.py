@@ -7,13 +7,13 @@ from dataclasses import dataclass
 
 from sqlalchemy.orm import Session
 
-from node.casework.errors import StaleForm, UnknownCase
+from node.casework import representing
+from node.casework.errors import StaleForm
 from node.casework.tools import Tools
 from node.casework.views import DraftContent, DraftItem, Official
 from node.domain.events import canonical
-from node.ids import CaseNumber
+from node.ids import AuthorityId, CaseNumber
 from node.local_store import audit, drafts
-from node.local_store.audit import AuditEntry
 from node.local_store.drafts import DraftRow
 from node.local_store.vault import new_key, seal, unseal
 
@@ -26,19 +26,6 @@ class Place:
     step: str
     procedure: str
     version: int
-
-
-def find_new(session: Session, official: Official, number: CaseNumber) -> DraftRow | None:
-    """The draft of a new case."""
-    return drafts.find(session, official.authority, number, "")
-
-
-def get(session: Session, official: Official, number: CaseNumber, step: str) -> DraftRow:
-    """Raises UnknownCase."""
-    row = drafts.find(session, official.authority, number, step)
-    if row is None:
-        raise UnknownCase("there is no such draft")
-    return row
 
 
 def check_expected(row: DraftRow, expected: str | None) -> None:
@@ -93,14 +80,17 @@ def forget(session: Session, official: Official, number: CaseNumber, step: str) 
 
 def delete(tools: Tools, session: Session, official: Official, number: CaseNumber, step: str) -> None:
     """Raises UnknownCase."""
-    row = get(session, official, number, step)
+    row, official = representing.for_draft(tools, session, official, number, step)
     _audit(tools, session, official, "draft-deleted", row)
     forget(session, official, number, step)
 
 
-def item(row: DraftRow) -> DraftItem:
+def item(tools: Tools, row: DraftRow) -> DraftItem:
+    authority = AuthorityId(row.authority)
     return DraftItem(
         number=CaseNumber(row.number),
+        authority=authority,
+        authority_name=tools.name(authority),
         procedure=row.procedure,
         step=row.step,
         opens=not row.step,
@@ -119,12 +109,4 @@ def _context(row: DraftRow) -> str:
 
 
 def _audit(tools: Tools, session: Session, official: Official, act: str, row: DraftRow) -> None:
-    entry = AuditEntry(
-        at=tools.clock.now(),
-        act=act,
-        user=official.user,
-        login=official.login,
-        authority=official.authority,
-        subject=f"{row.number} {row.step}".strip(),
-    )
-    audit.record(session, entry)
+    audit.record(session, representing.audit_entry(tools, official, act, subject=f"{row.number} {row.step}".strip()))

@@ -63,6 +63,12 @@ class NotYetArrived(Refused):
     code = "refused.not-yet-arrived"
 
 
+class AuthorityNotChosen(Refused):
+    """The official acts for several authorities that could do this: the request must say for which one (`for`)."""
+
+    code = "refused.authority-not-chosen"
+
+
 class RecipientWithoutAccess(Refused):
     """An authority named in the step is not one that takes part in this procedure."""
 

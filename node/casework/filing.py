@@ -12,8 +12,8 @@ from typing import Final
 from sqlalchemy import delete, select
 from sqlalchemy.orm import Session
 
-from node.casework import drafting
-from node.casework.acting import case_of
+from node.casework import drafting, representing
+from node.casework.acting import case_of, shelved
 from node.casework.errors import BadFileName, BadFileType, FileNotHere, UnknownFile, UnknownLanguage
 from node.casework.loading import Case, case_key
 from node.casework.settling import is_blocked
@@ -24,9 +24,8 @@ from node.catalogue.texts import LANGUAGES
 from node.domain.fold import readable
 from node.domain.forms import documents
 from node.federation import as4, outbox
-from node.ids import CaseId, CaseNumber
+from node.ids import AuthorityId, CaseId, CaseNumber
 from node.local_store import audit, cases, drafts, files
-from node.local_store.audit import AuditEntry
 from node.local_store.cases import OutgoingRow
 from node.local_store.files import AttachmentRow, FileStore, StoredFile
 from node.local_store.vault import unseal
@@ -62,11 +61,12 @@ def check_language(lang: str) -> str:
 
 
 def shelve(tools: Tools, session: Session, official: Official, stored: StoredFile) -> None:
-    """Remember a stored file on the authority's shelf."""
+    """Remember a stored file on the shelf of the authority acted for. Raises NoAccess."""
+    representing.check(tools, official)
     owner = official.authority
     now = tools.clock.now()
     files.add(session, stored, key=tools.vault.wrap(stored.key, f"shelf:{owner}"), owner=owner, case=None, at=now)
-    audit.record(session, _entry(tools, official, "file-stored", stored.sha256))
+    audit.record(session, representing.audit_entry(tools, official, "file-stored", subject=stored.sha256))
 
 
 def find_for(
@@ -79,16 +79,14 @@ def find_for(
     """
     if not _SHA256.fullmatch(sha256):
         raise UnknownFile("a file is named by the 64 hexadecimal digits of its SHA-256")
-    if drafts.of_case(session, official.authority, number):
-        found = _on_draft(tools, session, official, number, sha256)
-        if found:
-            return found
-    case = case_of(tools, session, official, number)
+    if found := _on_draft(tools, session, official, number, sha256):
+        return found
+    case, official = case_of(tools, session, official, number)
     view = _readable_file(case, official, sha256)
     row = files.in_case(session, case.id, sha256)
     if row is None:
         raise FileNotHere("the file has not arrived here")
-    audit.record(session, _entry(tools, official, "read-file", sha256, case=case.id))
+    audit.record(session, representing.audit_entry(tools, official, "read-file", subject=sha256, case=case.id))
     return view, row.stored, unseal(case.key, row.key, f"file:{sha256}")
 
 
@@ -109,11 +107,13 @@ def _readable_file(case: Case, official: Official, sha256: str) -> File:
 def _on_draft(
     tools: Tools, session: Session, official: Official, number: CaseNumber, sha256: str
 ) -> tuple[File, str, bytes] | None:
-    row = files.on_shelf(session, official.authority, sha256)
-    for draft in drafts.of_case(session, official.authority, number) if row else ():
-        for file in draft_files(tools, session, official, draft):
-            if file.sha256 == sha256 and row:
-                return file, row.stored, tools.vault.unwrap(row.key, f"shelf:{row.owner}")
+    kept = drafts.of_number(session, number)
+    for acting in representing.among(tools, official, {AuthorityId(row.authority) for row in kept}):
+        row = shelved(session, acting, sha256)
+        for draft in (draft for draft in kept if row and draft.authority == acting.authority):
+            for file in draft_files(tools, session, acting, draft):
+                if file.sha256 == sha256 and row:
+                    return file, row.stored, tools.vault.unwrap(row.key, f"shelf:{row.owner}")
     return None
 
 
@@ -132,7 +132,7 @@ def draft_files(tools: Tools, session: Session, official: Official, draft: draft
             by=None,
             event=None,
             at=draft.updated_at,
-            here=files.on_shelf(session, official.authority, str(document["sha256"])) is not None,
+            here=shelved(session, official, str(document["sha256"])) is not None,
         )
         for form, given in content.items()
         for key, value in given.items()
@@ -215,15 +215,3 @@ def _forget_sent_content(session: Session) -> None:
 def _outgoing_rows(session: Session) -> Iterator[tuple[str, str]]:
     rows = session.execute(select(OutgoingRow.message_id, OutgoingRow.case_id).limit(10_000))
     yield from ((row.message_id, row.case_id) for row in rows)
-
-
-def _entry(tools: Tools, official: Official, act: str, subject: str, case: CaseId | None = None) -> AuditEntry:
-    return AuditEntry(
-        at=tools.clock.now(),
-        act=act,
-        user=official.user,
-        login=official.login,
-        authority=official.authority,
-        case=case,
-        subject=subject,
-    )

@@ -11,6 +11,7 @@ from sqlalchemy.orm import Session
 
 from node.casework import drafting
 from node.casework.acting import check_reader
+from node.casework.representing import authorities
 from node.casework.showing import urgency, working_days_left
 from node.casework.tools import Tools
 from node.casework.views import CaseList, Counters, Due, Official, WorkItem, WorkList
@@ -27,12 +28,13 @@ REQUEST: Final = "request"  # the kind of procedure that is one to one; all othe
 
 
 def work(tools: Tools, session: Session, official: Official) -> WorkList:
-    """The official's open cases by urgency, and counters."""
+    """The open cases of all authorities the official acts for, by urgency, and counters. Raises NoAccess."""
     check_reader(official)
-    rows = cases.standings(session, official.authority, open_only=True, limit=OPEN_SHOWN)
+    ours = authorities(tools, official)
+    rows = cases.standings(session, ours, open_only=True, limit=OPEN_SHOWN)
     current = [(standing, case) for standing, case in rows if standing.roles]
     items = _items(tools, session, current)
-    kept = tuple(drafting.item(row) for row in drafts.of_authority(session, official.authority))
+    kept = tuple(drafting.item(tools, row) for row in drafts.of_authorities(session, ours))
     return WorkList(
         overdue=_sorted(item for item in items if item.urgency == "overdue"),
         due_soon=_sorted(item for item in items if item.urgency == "soon"),
@@ -49,19 +51,19 @@ def page(
     """One page of all cases, last changed first."""
     check_reader(official)
     limit = max(1, min(limit, MOST))
-    rows = cases.standings(
-        session, official.authority, kind=kind, open_only=open_only, before=_cursor(after), limit=limit + 1
-    )
+    ours = authorities(tools, official)
+    rows = cases.standings(session, ours, kind=kind, open_only=open_only, before=_cursor(after), limit=limit + 1)
     items = tuple(_items(tools, session, rows[:limit]))
     last = rows[limit - 1][0] if len(rows) > limit else None
-    return CaseList(items=items, more=f"{rfc3339(last.updated_at)}~{last.case_id}" if last else "")
+    return CaseList(items=items, more=f"{rfc3339(last.updated_at)}~{last.case_id}~{last.authority}" if last else "")
 
 
-def _cursor(after: str) -> tuple[datetime, str] | None:
+def _cursor(after: str) -> tuple[datetime, str, str] | None:
     """An unreadable cursor starts at the beginning."""
-    at, _, case = after.partition("~")
+    at, _, rest = after.partition("~")
+    case, _, authority = rest.partition("~")
     try:
-        return (parse_rfc3339(at), case) if case else None
+        return (parse_rfc3339(at), case, authority) if case else None
     except ValueError:
         return None
 
@@ -75,6 +77,8 @@ def _item(tools: Tools, standing: StandingRow, case: CaseRow, undelivered: int) 
     due = _due(tools, standing)
     other = AuthorityId(standing.other) if standing.other else None
     return WorkItem(
+        authority=AuthorityId(standing.authority),
+        authority_name=tools.name(AuthorityId(standing.authority)),
         number=CaseNumber(case.number or ""),
         procedure=case.procedure,
         kind=case.kind,

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
-from node.casework import acting, drafting
+from node.casework import acting, drafting, representing
 from node.casework.delivering import Deliveries
 from node.casework.loading import Case
 from node.casework.settling import due_role, facts, is_blocked
@@ -133,6 +133,8 @@ class _Showing:
         turn = "" if row.final else self.procedure.states[view.state].turn
         assert row.opened_at
         return CaseView(
+            authority=self.official.authority,
+            authorities=self._acted_for(),
             number=CaseNumber(row.number or ""),
             case=self.case.id,
             procedure=self.procedure,
@@ -156,7 +158,8 @@ class _Showing:
             deliveries=self.deliveries.overall(),
             offers=self._offers(),
             drafts=tuple(
-                drafting.item(d) for d in drafts.of_case(self.case.session, self.official.authority, self._number())
+                drafting.item(self.case.tools, d)
+                for d in drafts.of_case(self.case.session, self.official.authority, self._number())
             ),
             facts=facts(self.case, view, self.official.authority),
             blocked=self.blocked,
@@ -164,6 +167,12 @@ class _Showing:
             delete_on=kept.delete.date() if kept.delete else None,
             waiting_for_data=bool(view.waiting) or row.held > 0,
         )
+
+    def _acted_for(self) -> tuple[AuthorityId, ...]:
+        """The parties this user may act for, the one that is acted for first."""
+        tools, reader = self.case.tools, self.official
+        mine = [party for party in sorted(self.case.parties()) if representing.may_act_for(tools, reader, party)]
+        return tuple(sorted(mine, key=lambda party: party != reader.authority))
 
     def _number(self) -> CaseNumber:
         return CaseNumber(self.case.row.number or "")
@@ -328,6 +337,7 @@ class _Showing:
             for event in self.view.lanes
             if event.author == authority and (step := self.procedure.step(event.step)) and step.flag
         }
+        handled_by = tools.handled_by(authority)
         return PartyView(
             authority=authority,
             name=tools.name(authority),
@@ -338,6 +348,8 @@ class _Showing:
             ours=authority == self.official.authority,
             turn=bool(turn) and turn in roles and not self.case.row.final,
             flags=tuple(sorted(flags)),
+            handled_by=handled_by,
+            handled_by_name=tools.name(handled_by) if handled_by else "",
         )
 
     def _deadlines(self) -> Iterator[Due]:

@@ -219,7 +219,7 @@ def withdraw_access(
 
 
 def _check_no_open_cases(session: Session, authority: AuthorityId, scope: str) -> None:
-    rows = cases.standings(session, authority, open_only=True, limit=_OPEN_SEEN)
+    rows = cases.standings(session, [authority], open_only=True, limit=_OPEN_SEEN)
     if any(scope in (case.area, case.procedure) for standing, case in rows if standing.roles):
         raise OpenCases("the authority has open cases there: suspend it, and withdraw access once they are closed")
 

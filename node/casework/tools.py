@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Final, Protocol
@@ -42,6 +42,11 @@ class Authority(Protocol):
         """active, suspended or left."""
         ...
 
+    @property
+    def represented_by(self) -> str:
+        """The coordinator whose users act for it; empty: its own do."""
+        ...
+
 
 class Directory(Protocol):
     """The node's copy of the directory: local, cheap, callable from any thread."""
@@ -56,6 +61,10 @@ class Directory(Protocol):
 
     def moved(self) -> Mapping[AuthorityId, tuple[NodeId, ...]]:
         """The authorities that ever moved, with the nodes that hosted them, in order."""
+        ...
+
+    def represented_by(self, coordinator: AuthorityId, /) -> Sequence[AuthorityId]:
+        """The bodies whose entries name this coordinator as the one whose users act for them."""
         ...
 
 
@@ -109,6 +118,11 @@ class Tools:
         """Its official name in its own language; the identifier where the directory has none."""
         found = self.authority(authority)
         return found.names.get(found.name_lang, authority) if found else authority
+
+    def handled_by(self, authority: AuthorityId) -> AuthorityId | None:
+        """The coordinator whose users act for an authority that has none, as the directory says now."""
+        found = self.authority(authority)
+        return AuthorityId(found.represented_by) if found and found.represented_by else None
 
     def access(self, authority: AuthorityId, procedure: str) -> frozenset[str]:
         """The directory roles an authority has in a procedure; empty: no access."""

@@ -10,7 +10,7 @@ Nothing here is translated: states, steps, fields and codes are keys of the cata
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import date, datetime
 from typing import Literal, TypeAlias
 
@@ -29,7 +29,11 @@ Urgency = Literal["overdue", "soon", "later", "waiting"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Official:
-    """Who acts: a signed-in user, or the user behind an API token, for exactly one authority.
+    """Who acts: a signed-in user, or the user behind an API token, and for which authority.
+
+    A user belongs to one authority and acts for it, and for the bodies it represents (`node.casework.representing`).
+    `authority` is the user's own until one of them is chosen; from then on it is the chosen one, and `own` the user's.
+    Casework chooses by the case or draft where a door did not.
 
     `roles` are user roles of the catalogue's list `user-role`: handler, allocator, referral-handler, disseminator,
     supervisor, administrator … Without one that reads cases, only the directory is open.
@@ -40,6 +44,16 @@ class Official:
     authority: AuthorityId
     roles: frozenset[str]
     language: str
+    via: AuthorityId | None = None  # once an authority is chosen: the user's own
+
+    @property
+    def own(self) -> AuthorityId:
+        """The authority this user belongs to."""
+        return self.via or self.authority
+
+    def acting_for(self, authority: AuthorityId) -> Official:
+        """The same user, for this one authority; whether that may be is judged by each act."""
+        return replace(self, authority=authority, via=self.own)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,6 +81,7 @@ class Draft:
     """
 
     number: CaseNumber
+    authority: AuthorityId  # whose act it is
     procedure: str
     step: str  # "" for a new case whose first step is not chosen yet
     opens: bool
@@ -83,6 +98,8 @@ class Draft:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DraftItem:
     number: CaseNumber
+    authority: AuthorityId
+    authority_name: str
     procedure: str
     step: str
     opens: bool
@@ -150,6 +167,8 @@ class PartyView:
     ours: bool  # the reading official's own authority
     turn: bool
     flags: tuple[str, ...]  # lane marks, for instance acknowledged
+    handled_by: AuthorityId | None  # the coordinator whose users act for it, as the directory says now
+    handled_by_name: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -243,8 +262,10 @@ class Entry:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CaseView:
-    """A case as one official may see it."""
+    """A case as one official may see it, for one authority."""
 
+    authority: AuthorityId  # the reader acts for it here
+    authorities: tuple[AuthorityId, ...]  # all parties of this case that the reader may act for, that one first
     number: CaseNumber
     case: CaseId
     procedure: Procedure
@@ -279,6 +300,8 @@ class CaseView:
 class WorkItem:
     """One line of a list: no personal data."""
 
+    authority: AuthorityId  # whose case it is: the official's own, or a body it represents
+    authority_name: str
     number: CaseNumber
     procedure: str
     kind: str

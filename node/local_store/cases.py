@@ -7,13 +7,13 @@ from dataclasses import dataclass, fields
 from datetime import datetime
 from typing import Any, Final
 
-from sqlalchemy import ForeignKey, Index, LargeBinary, bindparam, delete, func, select, update
+from sqlalchemy import ForeignKey, Index, LargeBinary, bindparam, delete, func, select, tuple_, update
 from sqlalchemy.dialects.sqlite import insert
 from sqlalchemy.orm import Mapped, Session, mapped_column
 
 from node.domain.events import SignedEvent, parse_event
 from node.ids import AuthorityId, CaseId, CaseNumber, EventId, NodeId
-from node.local_store.tables import Base
+from node.local_store.tables import Base, among
 
 
 class CaseRow(Base):
@@ -470,25 +470,29 @@ def _replace(
 
 def standings(
     session: Session,
-    authority: AuthorityId,
+    authorities: Sequence[AuthorityId],
     *,
     kind: str = "",
     open_only: bool = False,
-    before: tuple[datetime, str] | None = None,
+    before: tuple[datetime, str, str] | None = None,
     limit: int,
 ) -> list[tuple[StandingRow, CaseRow]]:
-    """An authority's cases, last changed first; `before` is (updated_at, case id) of the last one shown."""
+    """The cases of some authorities, one row for each party among them, last changed first.
+
+    Args:
+        before: (updated_at, case id, authority) of the last row shown.
+    """
     query = select(StandingRow, CaseRow).join(CaseRow, CaseRow.case_id == StandingRow.case_id)
-    query = query.where(StandingRow.authority == authority, CaseRow.number.is_not(None))
+    query = query.where(among(StandingRow.authority, authorities), CaseRow.number.is_not(None))
     if kind:
         query = query.where(CaseRow.kind == kind)
     if open_only:
         query = query.where(StandingRow.final.is_(False))
     if before:
-        at, case = before
-        later = (StandingRow.updated_at < at) | ((StandingRow.updated_at == at) & (StandingRow.case_id < case))
-        query = query.where(later)
-    query = query.order_by(StandingRow.updated_at.desc(), StandingRow.case_id.desc()).limit(limit)
+        place = (StandingRow.updated_at, StandingRow.case_id, StandingRow.authority)
+        query = query.where(tuple_(*place) < tuple_(*before, types=[column.type for column in place]))
+    order = (StandingRow.updated_at.desc(), StandingRow.case_id.desc(), StandingRow.authority.desc())
+    query = query.order_by(*order).limit(limit)
     return [(standing, case) for standing, case in session.execute(query)]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime
 
 from sqlalchemy import LargeBinary, delete, func, or_, select, update
@@ -9,7 +10,7 @@ from sqlalchemy.orm import Mapped, Session, mapped_column
 
 from node.ids import AuthorityId, CaseNumber
 from node.local_store.cases import CaseRow
-from node.local_store.tables import Base
+from node.local_store.tables import Base, among
 
 
 class DraftRow(Base):
@@ -34,10 +35,15 @@ def find(session: Session, authority: AuthorityId, number: CaseNumber, step: str
     return session.get(DraftRow, (authority, number, step))
 
 
-def of_authority(session: Session, authority: AuthorityId) -> tuple[DraftRow, ...]:
+def named(session: Session, number: CaseNumber, step: str) -> tuple[DraftRow, ...]:
+    """Every authority's draft of a step of a case, or of the new case."""
+    return tuple(session.scalars(select(DraftRow).where(DraftRow.number == number, DraftRow.step == step)))
+
+
+def of_authorities(session: Session, authorities: Sequence[AuthorityId]) -> tuple[DraftRow, ...]:
     """Newest first."""
-    query = select(DraftRow).where(DraftRow.authority == authority).order_by(DraftRow.updated_at.desc()).limit(500)
-    return tuple(session.scalars(query))
+    query = select(DraftRow).where(among(DraftRow.authority, authorities))
+    return tuple(session.scalars(query.order_by(DraftRow.updated_at.desc()).limit(500)))
 
 
 def count_of(session: Session, authority: AuthorityId) -> int:
@@ -48,6 +54,11 @@ def count_of(session: Session, authority: AuthorityId) -> int:
 def of_case(session: Session, authority: AuthorityId, number: CaseNumber) -> tuple[DraftRow, ...]:
     query = select(DraftRow).where(DraftRow.authority == authority, DraftRow.number == number)
     return tuple(session.scalars(query))
+
+
+def of_number(session: Session, number: CaseNumber) -> tuple[DraftRow, ...]:
+    """All drafts with a case number."""
+    return tuple(session.scalars(select(DraftRow).where(DraftRow.number == number)))
 
 
 def forget(session: Session, authority: AuthorityId, number: CaseNumber, step: str) -> None:

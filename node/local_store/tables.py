@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import DateTime, Dialect, MetaData
-from sqlalchemy.orm import DeclarativeBase
+from sqlalchemy import ColumnElement, DateTime, Dialect, MetaData
+from sqlalchemy.orm import DeclarativeBase, InstrumentedAttribute
 from sqlalchemy.types import TypeDecorator
 
 NAMES = {
@@ -16,6 +17,11 @@ NAMES = {
     "fk": "fk_%(table_name)s_%(column_0_N_name)s",
     "pk": "pk_%(table_name)s",
 }
+
+
+def among(column: ColumnElement[str] | InstrumentedAttribute[str], values: Sequence[str]) -> ColumnElement[bool]:
+    """Whether a column has one of these values; for one value as plain as it can be asked."""
+    return column == values[0] if len(values) == 1 else column.in_(values)
 
 
 class UtcDateTime(TypeDecorator[datetime]):
