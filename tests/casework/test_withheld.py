@@ -3,11 +3,27 @@
 from __future__ import annotations
 
 import random
+from dataclasses import replace
 
 import pytest
-from casework_federation import REQUEST, request_content, request_control, text
+from casework_federation import PQ, REQUEST, entry, request_content, request_control, text
 
 from node.casework.errors import InvalidContent, InvalidControl, StepNotAllowed, UnknownCase
+
+
+async def test_an_authority_whose_entry_says_so_has_its_requests_approved_in_that_area_or_procedure(federation):
+    world = federation("EE")
+    estonia, signer = world["EE"], world.signing["EU"].signer
+    for settings, steps in (
+        ({}, ["send"]),
+        ({"professional-qualifications": {"approve-requests": "yes"}}, ["submit"]),
+        ({"professional-qualifications": {"approve-requests": "yes"}, REQUEST: {"approve-requests": "no"}}, ["send"]),
+        ({"services": {"approve-requests": "yes"}}, ["send"]),
+    ):
+        changed = replace(entry("EE:school", "EE", PQ), settings=settings)
+        estonia.directory.publish("EE", [changed], signer)
+        draft = await estonia.casework.create_draft(estonia.official("EE:school"), REQUEST)
+        assert [offer.step.name for offer in draft.offers] == steps
 
 
 async def test_a_request_waits_for_approval_and_a_returned_one_is_never_seen(federation):
