@@ -21,6 +21,7 @@ from node.catalogue import Catalogue
 from node.clock import Clock
 from node.directory import Directory
 from node.errors import ImiError
+from node.ids import parse_authority
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
@@ -89,7 +90,9 @@ async def _authenticate(request: web.Request, handler: Handler) -> web.StreamRes
     header = request.headers.get("Authorization", "")
     if not header.startswith(_BEARER) or len(header) > _LONGEST_HEADER:
         raise BadToken("a request needs the header `Authorization: Bearer <token>`")
-    request[OFFICIAL] = await request.app[USERS].official_of_token(header.removeprefix(_BEARER).strip())
+    official = await request.app[USERS].official_of_token(header.removeprefix(_BEARER).strip())
+    chosen = request.query.get("for", "")
+    request[OFFICIAL] = official.acting_for(parse_authority(chosen)) if chosen else official
     return await handler(request)
 
 

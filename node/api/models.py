@@ -67,6 +67,7 @@ class Taken(_Out):
 
 
 class Draft(_Out):
+    authority: str
     number: str
     procedure: str
     step: str
@@ -80,6 +81,7 @@ class Draft(_Out):
 
 
 class DraftItem(_Out):
+    authority: str
     number: str
     procedure: str
     step: str
@@ -224,7 +226,12 @@ class Procedure(_Out):
     kind: str
     area: str
     basis: list[str]
-    offers: list[Offer] = Field(description="First steps this user may take.")
+    authorities: list[str] = Field(description="The authorities it may be opened for; `for` says which.")
+    offers: list[Offer] = Field(description="First steps this user may take, for the first of these authorities.")
+
+
+class ActedFor(_Out):
+    authorities: list[str]
 
 
 class Procedures(_Out):
@@ -247,6 +254,8 @@ class Party(_Out):
     former: bool
     turn: bool
     flags: list[str]
+    handled_by: str | None = Field(description="The coordinator whose users act for it, as the directory says now.")
+    handled_by_name: str
 
 
 class FieldValue(_Out):
@@ -329,6 +338,8 @@ class File(_Out):
 
 
 class Case(_Out):
+    authority: str = Field(description="The authority acted for in this answer.")
+    authorities: list[str] = Field(description="All parties of this case the user may act for, that one first.")
     number: str
     case: str
     procedure: str
@@ -361,6 +372,8 @@ class Case(_Out):
 
 
 class CaseItem(_Out):
+    authority: str = Field(description="Whose case it is: the user's own authority, or a body it represents.")
+    authority_name: str
     number: str
     procedure: str
     kind: str

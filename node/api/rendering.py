@@ -99,7 +99,9 @@ class Renderer:
             source=found.source,
         )
 
-    def procedure(self, found: Procedure, offers: Iterable[views.Offer]) -> models.Procedure:
+    def procedure(
+        self, found: Procedure, offers: Iterable[views.Offer], authorities: Iterable[str]
+    ) -> models.Procedure:
         return models.Procedure(
             id=found.id,
             version=found.version,
@@ -107,11 +109,13 @@ class Renderer:
             kind=found.kind,
             area=found.area,
             basis=list(found.basis),
+            authorities=list(authorities),
             offers=[self._offer(found, offer) for offer in offers],
         )
 
     def draft(self, found: views.Draft) -> models.Draft:
         return models.Draft(
+            authority=found.authority,
             number=found.number,
             procedure=found.procedure,
             step=found.step,
@@ -146,6 +150,8 @@ class Renderer:
     def item(self, found: views.WorkItem, procedures: Mapping[str, Procedure]) -> models.CaseItem:
         procedure = procedures.get(found.procedure)
         return models.CaseItem(
+            authority=found.authority,
+            authority_name=found.authority_name,
             number=found.number,
             procedure=found.procedure,
             kind=found.kind,
@@ -167,6 +173,8 @@ class Renderer:
     def case(self, found: views.CaseView) -> models.Case:
         procedure = found.procedure
         return models.Case(
+            authority=found.authority,
+            authorities=list(found.authorities),
             number=found.number,
             case=found.case,
             procedure=procedure.id,
@@ -330,6 +338,7 @@ def reader(words: Words, official: Official, accept_language: str, offered: Iter
 
 def draft_item(found: views.DraftItem) -> models.DraftItem:
     return models.DraftItem(
+        authority=found.authority,
         number=found.number,
         procedure=found.procedure,
         step=found.step,
@@ -374,6 +383,8 @@ def _party(found: views.PartyView) -> models.Party:
         former=found.former,
         turn=found.turn,
         flags=list(found.flags),
+        handled_by=found.handled_by,
+        handled_by_name=found.handled_by_name,
     )
 
 

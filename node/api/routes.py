@@ -76,9 +76,17 @@ async def get_register(request: web.Request) -> web.Response:
 async def list_procedures(request: web.Request) -> web.Response:
     renderer, official = _renderer(request), request[OFFICIAL]
     casework = request.app[CASEWORK]
-    found = casework.procedures(official)
-    procedures = [renderer.procedure(p, casework.first_offers(official, p)) for p in found]
-    return json_of(models.Procedures(procedures=procedures))
+    shown = []
+    for procedure in await asyncio.to_thread(casework.procedures, official):
+        openers = await asyncio.to_thread(casework.openers, official, procedure)
+        offers = casework.first_offers(openers[0], procedure)
+        shown.append(renderer.procedure(procedure, offers, [one.authority for one in openers]))
+    return json_of(models.Procedures(procedures=shown))
+
+
+async def list_acted_for(request: web.Request) -> web.Response:
+    found = await asyncio.to_thread(request.app[CASEWORK].authorities, request[OFFICIAL])
+    return json_of(models.ActedFor(authorities=list(found)))
 
 
 async def open_case(request: web.Request) -> web.Response:
@@ -211,6 +219,7 @@ async def download(request: web.Request) -> web.StreamResponse:
     return answer
 
 
+_FOR: Final = {"for": "Authority to act for, where it is not the user's own or not clear from the case or draft."}
 _SEARCH: Final = {
     "q": "Words in any language and script; accents don't matter.",
     "state": "State code, EL for Greece.",
@@ -255,50 +264,54 @@ ROUTES: Final = (
         summary="One register.",
     ),
     Route(
-        method="GET", path="/procedures", handler=list_procedures, gives=models.Procedures,
+        method="GET", path="/acted-for", handler=list_acted_for, gives=models.ActedFor, query=_FOR,
+        summary="The authorities this user acts for: their own, then the bodies without users that it represents.",
+    ),
+    Route(
+        method="GET", path="/procedures", handler=list_procedures, gives=models.Procedures, query=_FOR,
         summary="Procedures in which a case may be opened now, with their first steps and forms.",
     ),
     Route(
         method="POST", path="/cases", handler=open_case, takes=models.CaseRequest, gives=models.Number, status=201,
-        repeatable=True, summary="Open a case with its first step, or make a draft.",
+        query=_FOR, repeatable=True, summary="Open a case with its first step, or make a draft.",
     ),
     Route(
-        method="GET", path="/cases", handler=list_cases, gives=models.Cases, query=_LIST,
+        method="GET", path="/cases", handler=list_cases, gives=models.Cases, query=_LIST | _FOR,
         summary="The authority's cases, last changed first.",
     ),
-    Route(method="GET", path="/work", handler=get_work, gives=models.Work, summary="What waits, by urgency."),
+    Route(method="GET", path="/work", handler=get_work, gives=models.Work, query=_FOR, summary="What waits, by urgency."),
     Route(
-        method="GET", path="/cases/{number}", handler=get_case, gives=models.Case,
+        method="GET", path="/cases/{number}", handler=get_case, gives=models.Case, query=_FOR,
         summary="A case as this user may see it; reading personal data is audited.",
     ),
     Route(
         method="POST", path="/cases/{number}/steps/{step}", handler=take_step, takes=models.StepRequest,
-        gives=models.Taken, repeatable=True, summary="Take a step in a case, or send a draft.",
+        gives=models.Taken, query=_FOR, repeatable=True, summary="Take a step in a case, or send a draft.",
     ),
     Route(
-        method="GET", path="/cases/{number}/events", handler=get_events, gives=models.Events,
+        method="GET", path="/cases/{number}/events", handler=get_events, gives=models.Events, query=_FOR,
         summary="The signed events of a case, in the order they came.",
     ),
-    Route(method="GET", path="/drafts", handler=list_drafts, gives=models.Drafts, summary="The authority's drafts."),
+    Route(method="GET", path="/drafts", handler=list_drafts, gives=models.Drafts, query=_FOR, summary="The authority's drafts."),
     Route(
-        method="GET", path="/cases/{number}/draft", handler=get_draft, gives=models.Draft, query=_DRAFT,
+        method="GET", path="/cases/{number}/draft", handler=get_draft, gives=models.Draft, query=_DRAFT | _FOR,
         summary="A draft.",
     ),
     Route(
         method="PUT", path="/cases/{number}/draft", handler=save_draft, takes=models.DraftRequest, gives=models.Draft,
-        query=_DRAFT, summary="Keep a draft, unchecked.",
+        query=_DRAFT | _FOR, summary="Keep a draft, unchecked.",
     ),
     Route(
-        method="DELETE", path="/cases/{number}/draft", handler=delete_draft, status=204, query=_DRAFT,
+        method="DELETE", path="/cases/{number}/draft", handler=delete_draft, status=204, query=_DRAFT | _FOR,
         summary="Forget a draft.",
     ),
     Route(
-        method="POST", path="/files", handler=upload, gives=models.Document, status=201, query=_FILE,
+        method="POST", path="/files", handler=upload, gives=models.Document, status=201, query=_FILE | _FOR,
         required=frozenset({"name"}), binary="takes",
         summary="Store a file (20 MiB) for a document field; the answer is the field's value.",
     ),
     Route(
-        method="GET", path="/cases/{number}/files/{sha256}", handler=download, binary="gives",
+        method="GET", path="/cases/{number}/files/{sha256}", handler=download, query=_FOR, binary="gives",
         summary="A file of a case; audited.",
     ),
     *registry.ROUTES,
@@ -311,7 +324,7 @@ async def _chunks(request: web.Request) -> AsyncIterator[bytes]:
 
 
 def _query(request: web.Request, known: dict[str, str]) -> dict[str, str]:
-    given = dict(request.query)
+    given = {name: value for name, value in request.query.items() if name != "for"}
     if unknown := given.keys() - known.keys():
         raise BadRequest("an unknown query parameter", tuple((name[:60], "unknown") for name in sorted(unknown)))
     return {name: value for name, value in given.items() if value}
@@ -344,7 +357,7 @@ def _once(request: web.Request, body: bytes) -> Once | None:
         return None
     if not _KEY.fullmatch(key):
         raise BadRequest("an Idempotency-Key has 1 to 128 printable characters", (("Idempotency-Key", "malformed"),))
-    digest = hashlib.sha256(f"{request.method} {request.path}\n".encode() + body).hexdigest()
+    digest = hashlib.sha256(f"{request.method} {request.path_qs}\n".encode() + body).hexdigest()
     return Once(key=key, digest=digest)
 
 

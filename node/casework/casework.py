@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from itertools import islice
 
 import structlog
 from sqlalchemy.orm import Session
@@ -100,13 +101,16 @@ class Casework:
         """Those the official acts for: the user's own, then the bodies it represents. Raises NoAccess."""
         return representing.authorities(self.tools, official)
 
-    def openers(self, official: Official, procedure: Procedure) -> tuple[Official, ...]:
+    def openers(self, official: Official, procedure: Procedure, *, most: int | None = None) -> tuple[Official, ...]:
         """The official for each authority of theirs for which a case may be opened, the user's own first.
+
+        Args:
+            most: look no further when so many are found.
 
         Raises:
             NoAccess: an authority was chosen that the official does not act for.
         """
-        return tuple(acting.openers(self.tools, official, procedure))
+        return tuple(islice(acting.openers(self.tools, official, procedure), most))
 
     def first_offers(self, official: Official, procedure: Procedure) -> tuple[Offer, ...]:
         """The steps with which a case may be opened for `official.authority` in a procedure, with their forms."""

@@ -6,12 +6,16 @@ import asyncio
 import getpass
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from node.cli.common import DEFAULT_CONFIG, Config, console, look, stores, table
-from node.ids import parse_authority
+from node.errors import ImiError
+from node.ids import AuthorityId, parse_authority
+
+if TYPE_CHECKING:
+    from node.directory import Directory
 
 app = typer.Typer(help="Officials of this node's authorities.", no_args_is_help=True)
 
@@ -52,6 +56,40 @@ def show(config: Config = DEFAULT_CONFIG) -> None:
         [(u.login, u.authority, u.roles, u.language, u.closed_at or "") for u in rows],
         empty="No official yet. Add one: imi-node users add LOGIN --authority CC:… --role handler",
     )  # fmt: skip
+
+
+@app.command("acting")
+def acting(
+    login: Annotated[str, typer.Argument(help="Sign-in name.")],
+    config: Config = DEFAULT_CONFIG,
+) -> None:
+    """List the authorities an official acts for: their own, then the bodies without users that it represents.
+
+    **Example** `imi-node users acting mari`
+    """
+    from node.casework.errors import UnknownUser
+    from node.directory import Directory
+    from node.local_store import users
+
+    with stores(config) as (settings, database):
+        user = look(database, users.by_login, login.strip().casefold())
+        if user is None:
+            raise UnknownUser("no user has this login")
+        directory = Directory(settings.data)
+        try:
+            own = AuthorityId(user.authority)
+            here = [body for body in directory.represented_by(own) if directory.get(body).node == settings.node]
+            rows = [(one, _name(directory, one), "own" if one == own else "represented") for one in (own, *here)]
+        finally:
+            directory.close()
+    table(f"{user.login} acts for", ("id", "name", "because it is"), rows, empty="")
+
+
+def _name(directory: Directory, authority: AuthorityId) -> str:
+    try:
+        return directory.get(authority).name
+    except ImiError:
+        return "(not in the directory)"
 
 
 async def _add(  # one act's fields

@@ -105,11 +105,13 @@ def _own_name(frame: Frame) -> dict[str, str]:
 
 
 def say(texts: Texts, lang: str, key: str, /, **values: object) -> Markup:
-    """A text as HTML; one that this language lacks is marked as English."""
-    found = texts.find(lang, key, **values)
-    if found.lang == lang:
-        return Markup("{}").format(found.text)
-    return Markup('<span lang="{}">{}</span>').format(found.lang, found.text)
+    """A text as HTML; one that this language lacks is marked as English. A value that is markup stays markup."""
+    places = {name: f"\ue000{n}\ue001" for n, (name, value) in enumerate(values.items()) if isinstance(value, Markup)}
+    found = texts.find(lang, key, **{**values, **places})
+    shown = Markup("{}").format(found.text)
+    for name, place in places.items():
+        shown = shown.replace(place, Markup("{}").format(values[name]))
+    return shown if found.lang == lang else Markup('<span lang="{}">{}</span>').format(found.lang, shown)
 
 
 def _has(texts: Texts, lang: str, key: str) -> bool:

@@ -10,11 +10,23 @@ from urllib.parse import quote
 from aiohttp import web
 from markupsafe import Markup
 
-from node.casework.views import CaseView, Delivery, Due, Entry, File, FormView, Offer, PartyView, QuestionView
+from node.casework.views import (
+    CaseView,
+    Delivery,
+    Due,
+    Entry,
+    File,
+    FormView,
+    Offer,
+    Official,
+    PartyView,
+    QuestionView,
+)
 from node.domain.procedures import ANSWERS, COMMENTS
 from node.errors import ImiError
 from node.ids import AuthorityId, NodeId, parse_number, state_of
-from node.pages import render, signed_in
+from node.pages import render
+from node.web.acting import case_at, official_of, step_at
 from node.web.forms import is_fixed, keys_control
 from node.web.keys import CASEWORK, DIRECTORY
 from node.web.wording import Words, words_of
@@ -34,11 +46,11 @@ routes = web.RouteTableDef()
 @routes.get("/cases/{number}")
 async def show(request: web.Request) -> web.Response:
     """A case as the official may see it. Raises UnknownCase, CaseErased, NoAccess."""
-    number = parse_number(request.match_info["number"])
-    case = await request.app[CASEWORK].case(signed_in(request).official, number)
+    number, official = parse_number(request.match_info["number"]), official_of(request)
+    case = await request.app[CASEWORK].case(official, number)
     words = words_of(request)
     named = await asyncio.to_thread(_names, request, words, case)
-    shown = Showing(words, case, named)
+    shown = Showing(words, case, named, official)
     return render(
         request,
         "cases/case.html",
@@ -57,9 +69,9 @@ async def show(request: web.Request) -> web.Response:
         deliveries=[shown.delivery(delivery) for delivery in case.deliveries],
         due=[shown.due(due) for due in case.deadlines],
         acts=shown.acts(),
-        kept=[
-            (f"/cases/{number}/act/{d.step}", words.flow(case.procedure, "step", d.step)) for d in case.drafts if d.step
-        ],
+        kept=[(shown.act(d.step), words.flow(case.procedure, "step", d.step)) for d in case.drafts if d.step],
+        acting_for=named[case.authority] if case.authority != official.own else "",
+        act_for=[(named[other], case_at(official, number, other)) for other in case.authorities[1:]],
     )
 
 
@@ -67,9 +79,7 @@ async def show(request: web.Request) -> web.Response:
 async def download(request: web.Request) -> web.StreamResponse:
     """A file, only for saving: no browser shows or runs it. Raises UnknownCase, UnknownFile, FileNotHere."""
     number = parse_number(request.match_info["number"])
-    file, chunks = await request.app[CASEWORK].fetch_file(
-        signed_in(request).official, number, request.match_info["sha256"]
-    )
+    file, chunks = await request.app[CASEWORK].fetch_file(official_of(request), number, request.match_info["sha256"])
     headers = {
         "Content-Type": "application/octet-stream",
         "Content-Length": str(file.size),
@@ -90,6 +100,8 @@ def _names(request: web.Request, words: Words, case: CaseView) -> Mapping[Author
     """The name of every authority of a case, for this reader."""
     known = {party.authority: party.name for party in case.parties}
     known |= {entry.author: entry.author_name for entry in case.timeline}
+    known |= {party.handled_by: party.handled_by_name for party in case.parties if party.handled_by}
+    known |= {authority: known.get(authority, authority) for authority in case.authorities}
     return {authority: _name(request, words, authority, name) for authority, name in known.items()}
 
 
@@ -104,8 +116,8 @@ def _name(request: web.Request, words: Words, authority: AuthorityId, stored: st
 class Showing:
     """The parts of a case's page in words."""
 
-    def __init__(self, words: Words, case: CaseView, named: Mapping[AuthorityId, Markup]) -> None:
-        self.words, self.case, self.named = words, case, named
+    def __init__(self, words: Words, case: CaseView, named: Mapping[AuthorityId, Markup], official: Official) -> None:
+        self.words, self.case, self.named, self.official = words, case, named, official
         self.procedure = case.procedure
 
     def facts(self) -> list[tuple[Markup, Markup | str, Markup | str]]:
@@ -215,6 +227,9 @@ class Showing:
         name = Markup("{}<br><small>{}</small>").format(self._authority(party.authority), country)
         if party.ours:
             name += Markup(" <small>· {}</small>").format(words.say("cases.you"))
+        if party.handled_by:
+            by = words.say("cases.handled-by", name=self._authority(party.handled_by))
+            name += Markup("<br><small>{}</small>").format(by)
         roles = words.say("cases.former") if party.former else self._roles(party)
         flags = Markup(", ").join(words.flow(self.procedure, "flag", flag) for flag in party.flags)
         return [name, roles, flags or Markup("–")]
@@ -281,7 +296,8 @@ class Showing:
         by = self._authority(file.by) if file.by else Markup("")
         here = Markup("") if file.here else Markup(" · {}").format(self.words.say("cases.file-not-here"))
         small = Markup("{} · {} · {}{}").format(by, self.words.size(file.size), file.lang.upper(), here)
-        return file.name, f"/cases/{self.case.number}/files/{file.sha256}" if file.here else "", small
+        case = case_at(self.official, f"{self.case.number}/files/{file.sha256}", self.case.authority)
+        return file.name, case if file.here else "", small
 
     def delivery(self, delivery: Delivery) -> Mapping[str, object]:
         """One node: which State's, whether it has all, since when or how often it was tried."""
@@ -296,13 +312,17 @@ class Showing:
         country = self.words.say(f"list.country.{state_of(node)}")
         return Markup("{} ({})").format(country, node) if "-" in node else country
 
+    def act(self, step: str) -> str:
+        """The address where a step is filled in."""
+        return f"/cases/{self.case.number}/act/{step_at(self.official, step, self.case.authority)}"
+
     def acts(self) -> list[tuple[Markup, str, str]]:
         """Label, address and rank of the steps this official may take: the first of them foremost."""
         offers = sorted(self.case.offers, key=self._rank)
         return [
             (
                 self.words.flow(self.procedure, "step", offer.step.name),
-                f"/cases/{self.case.number}/act/{offer.step.name}",
+                self.act(offer.step.name),
                 "primary" if number == 0 and offer.moves and self.case.our_turn else "secondary",
             )
             for number, offer in enumerate(offers)

@@ -29,6 +29,7 @@ from node.pages import FRAME, render, see_other, signed_in, status_of, text_key
 from node.texts import NAMES
 from node.web import filling as pages
 from node.web import forms, reviewing
+from node.web.acting import case_at, official_of, step_of
 from node.web.filling import CONTENT, FILL, REVIEW, Filling
 from node.web.keys import CASEWORK, CATALOGUE, DIRECTORY
 from node.web.recipients import Asked, Choice, Recipients
@@ -41,19 +42,31 @@ routes = web.RouteTableDef()
 @routes.get("/cases/new")
 async def choose_procedure(request: web.Request) -> web.Response:
     """The procedures in which the official may open a case; `to` names the authority to ask, `kind` narrows."""
-    official, words = signed_in(request).official, words_of(request)
+    official, words, casework = official_of(request), words_of(request), request.app[CASEWORK]
     kind, to = request.query.get("kind", ""), request.query.get("to", "")[:60]
-    open_to = [p for p in request.app[CASEWORK].procedures(official) if kind in {"", p.kind}]
+    open_to = [p for p in casework.procedures(official) if kind in {"", p.kind}]
     shown = [
-        {"id": p.id, "title": words.procedure(p), "area": words.say(f"area.{p.area}"), "kind": p.kind} for p in open_to
+        {
+            "id": p.id,
+            "title": words.procedure(p),
+            "area": words.say(f"area.{p.area}"),
+            "kind": p.kind,
+            "for": [one.authority for one in casework.openers(official, p)],
+        }
+        for p in open_to
     ]
     return render(request, "cases/new.html", procedures=shown, to=to)
 
 
 @routes.post("/cases/new")
 async def start(request: web.Request) -> web.Response:
-    """An empty draft, with the authority to ask where one was named. Raises UnknownProcedure, NoAccess."""
+    """An empty draft, with the authority to ask where one was named.
+
+    Raises UnknownProcedure, NoAccess, AuthorityNotChosen.
+    """
     data, official, casework = await request.post(), signed_in(request).official, request.app[CASEWORK]
+    if chosen := str(data.get("for", "")):
+        official = official.acting_for(parse_authority(chosen))
     draft = await casework.create_draft(official, str(data.get("procedure", ""))[:200])
     to = str(data.get("to", ""))
     procedure = request.app[CATALOGUE].procedure(draft.procedure)
@@ -64,7 +77,7 @@ async def start(request: web.Request) -> web.Response:
                 directory=request.app[DIRECTORY],
                 procedure=procedure,
                 offer=offer,
-                ours=official.authority,
+                ours=draft.authority,
                 case=None,
             )
             control = await asyncio.to_thread(_control_for, chooser, to)
@@ -148,7 +161,7 @@ async def take(request: web.Request) -> web.Response:
         return await _review_page(request, filling, errors, status=422)
     except _MENDED as error:
         return await _review_page(request, filling, [_mended(request, filling, error)], status=status_of(error))
-    raise see_other(f"/cases/{filling.number}", notice="step-taken")
+    raise see_other(filling.case_address, notice="step-taken")
 
 
 def _mended(request: web.Request, filling: Filling, error: ImiError) -> tuple[str, str]:
@@ -224,19 +237,28 @@ async def _save(request: web.Request, filling: Filling, expected: str) -> Fillin
 @routes.get("/cases/{number}/overtaken/{step}")
 async def overtaken(request: web.Request) -> web.Response:
     """A draft whose step is not possible any more: its text, for copying. Raises UnknownCase."""
-    official, words, number = signed_in(request).official, words_of(request), _number(request)
-    draft = await request.app[CASEWORK].draft(official, number, request.match_info["step"])
+    words, number = words_of(request), _number(request)
+    step, official = step_of(request, request.match_info["step"])
+    draft = await request.app[CASEWORK].draft(official, number, step)
     case = await request.app[CASEWORK].case(official, number)
     rows = reviewing.kept_texts(words, case.procedure, draft.content)
     title = words.flow(case.procedure, "step", draft.step)
-    return render(request, "cases/overtaken.html", number=number, step=draft.step, step_word=title, rows=rows)
+    return render(
+        request,
+        "cases/overtaken.html",
+        number=number,
+        step=request.match_info["step"],
+        address=case_at(official, number, draft.authority),
+        step_word=title,
+        rows=rows,
+    )
 
 
 @routes.post("/cases/{number}/discard")
 async def discard(request: web.Request) -> web.Response:
     """Forget a draft. Raises UnknownCase."""
-    step = str((await request.post()).get("step", ""))[:100]
-    await request.app[CASEWORK].delete_draft(signed_in(request).official, _number(request), step)
+    step, official = step_of(request, str((await request.post()).get("step", ""))[:100])
+    await request.app[CASEWORK].delete_draft(official, _number(request), step)
     raise see_other("/work", notice="draft-deleted")
 
 

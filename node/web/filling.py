@@ -19,6 +19,7 @@ from node.local_store.files import FileTooLarge
 from node.pages import signed_in
 from node.texts import NAMES
 from node.web import forms
+from node.web.acting import case_at, step_at, step_of
 from node.web.keys import CASEWORK, CATALOGUE
 from node.web.wording import Words
 
@@ -33,7 +34,10 @@ _PAGE_OF: Final = {"authority": RECIPIENTS, "authorities": RECIPIENTS, "keys": C
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Filling:
-    """`version` belongs to the draft, empty where none is kept yet; `case` is None for a new case."""
+    """`official` is the user for the one authority that acts here.
+
+    `version` belongs to the draft, empty where none is kept yet; `case` is None for a new case.
+    """
 
     official: Official
     number: CaseNumber
@@ -46,7 +50,18 @@ class Filling:
     @property
     def base(self) -> str:
         """The address before the page's name."""
-        return f"/cases/{self.number}/{'act' if self.case else 'new'}/{self.offer.step.name}"
+        return f"/cases/{self.number}/{'act' if self.case else 'new'}/{self.step}"
+
+    @property
+    def step(self) -> str:
+        """The step as addresses name it; a new case's draft says itself for whom it is."""
+        name = self.offer.step.name
+        return step_at(self.official, name, self.official.authority) if self.case else name
+
+    @property
+    def case_address(self) -> str:
+        """The address of the case."""
+        return case_at(self.official, self.number, self.official.authority)
 
     @property
     def expected(self) -> str:
@@ -166,7 +181,7 @@ async def load_new(request: web.Request, number: CaseNumber, step: str) -> Filli
         raise UnknownProcedure("the catalogue has no such procedure any more")
     kept = DraftContent(control=draft.control, content=draft.content, lang=draft.lang)
     return Filling(
-        official=official,
+        official=official.acting_for(draft.authority),
         number=number,
         procedure=procedure,
         offer=_offer(draft.offers, step),
@@ -181,10 +196,12 @@ async def load_act(request: web.Request, number: CaseNumber, step: str) -> Filli
 
     Raises UnknownCase, StepNotAllowed; HTTPSeeOther where a draft was overtaken by another step.
     """
-    official, casework = signed_in(request).official, request.app[CASEWORK]
+    casework = request.app[CASEWORK]
+    step, official = step_of(request, step)
     case = await casework.case(official, number)
+    official = official.acting_for(case.authority)
     if step in {d.step for d in case.drafts} and step not in {o.step.name for o in case.offers}:
-        raise web.HTTPSeeOther(f"/cases/{number}/overtaken/{step}")
+        raise web.HTTPSeeOther(f"/cases/{number}/overtaken/{step_at(official, step, case.authority)}")
     offer = _offer(case.offers, step)
     version, content = "", _from_case(case, offer, official)
     if offer.draft:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any, Final
 
 from aiohttp import web
@@ -20,7 +22,7 @@ from node.pages import FRAME, form_values, render, see_other, signed_in
 from node.texts import NAMES
 from node.web import profiles
 from node.web.authorities import rows_of
-from node.web.keys import DIRECTORY, REGISTRY, SECRETS
+from node.web.keys import CASEWORK, DIRECTORY, REGISTRY, SECRETS
 
 OURS: Final = "/our-authority"
 THEIRS: Final = "/coordination/authorities/{id}"
@@ -35,16 +37,20 @@ async def show(request: web.Request) -> web.Response:
     official = signed_in(request).official
     registry = request.app[REGISTRY]
     colleagues = await registry.colleagues(official.authority)
-    is_local = LOCAL in official.roles
+    represented = (await asyncio.to_thread(request.app[CASEWORK].authorities, official))[1:]
+    page = partial(
+        render,
+        request,
+        "our-authority.html",
+        colleagues=colleagues,
+        represented=represented,
+        is_local=LOCAL in official.roles,
+    )
     try:
         ours = await registry.ours(official)
     except UnknownAuthority:
-        return render(request, "our-authority.html", ours=None, rows=(), colleagues=colleagues, is_local=is_local)
-    rows = rows_of(request, ours.authority)
-    tasks = await registry.tasks(official)
-    return render(
-        request, "our-authority.html", ours=ours, rows=rows, colleagues=colleagues, is_local=is_local, tasks=tasks
-    )
+        return page(ours=None, rows=())
+    return page(ours=ours, rows=rows_of(request, ours.authority), tasks=await registry.tasks(official))
 
 
 @routes.get(f"{OURS}/edit")

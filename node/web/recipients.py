@@ -8,6 +8,7 @@ from typing import Final
 
 from markupsafe import Markup
 
+from node.casework.tools import COORDINATOR
 from node.casework.views import CaseView, Offer
 from node.directory import Directory
 from node.directory.model import Authority
@@ -60,8 +61,10 @@ class Recipients:
 
     def choice(self, control: Control, chosen: Iterable[str], asked: Asked) -> Choice:
         """The authorities for a control: those chosen first, then those found. Reads the directory: run it on a thread."""
+        linked = self._linked(control)
         few = self._few(control)
         found, more = (few, False) if few is not None else self._search(control, asked)
+        found = [*linked, *(a for a in found if a not in linked)]
         kept = [a for name in chosen if (a := self._get(name)) is not None]
         shown = {a.id: a for a in (*kept, *found)} if few is None else {a.id: a for a in (*found, *kept)}
         states = sorted(set(self._states(control))) if few is None else ()
@@ -72,7 +75,7 @@ class Recipients:
             hint=self.words.flow_help(self.procedure, "control", control.name),
             multiple=control.type == "authorities",
             required=not control.optional,
-            options=[self._option(a) for a in shown.values()],
+            options=[self._option(a, is_linked=a in linked) for a in shown.values()],
             chosen=tuple(a.id for a in kept),
             asked=asked,
             states=sorted(((s, self.words.plain(f"list.country.{s}")) for s in states), key=lambda pair: pair[1]),
@@ -117,6 +120,13 @@ class Recipients:
         ]
         return found[:FOUND], result.has_more or len(found) > FOUND
 
+    def _linked(self, control: Control) -> list[Authority]:
+        """For a control that names coordinators: those linked to the authority acted for, those of the area first."""
+        ours = self._get(self.ours) if self._role(control) == COORDINATOR else None
+        named = ours.coordinators_for("request", self.procedure.area) if ours else ()
+        found = [a for name in named if (a := self._get(name)) is not None]
+        return [a for a in found if self._may(control, a) and self._roles(a)]
+
     def _states(self, control: Control) -> Iterable[State]:
         only = self._only_state(control)
         role = self._role(control)
@@ -160,14 +170,29 @@ class Recipients:
         except ImiError:  # it is not shown; taking the step says what is wrong
             return None
 
-    def _option(self, authority: Authority) -> tuple[str, Markup, Markup]:
+    def _option(self, authority: Authority, *, is_linked: bool = False) -> tuple[str, Markup, Markup]:
         name, lang = authority.name_in(self.words.lang)
         shown = Markup('<span lang="{}">{}</span>').format(lang, name)
         country = self.words.say(f"list.country.{authority.state}")
         city = authority.address.get("city", "")
         official = authority.name if authority.name != name else ""
-        small = Markup(" · ").join(part for part in (country, city, self._official(authority, official)) if part)
+        parts = (
+            self.words.say("cases.linked-coordinator") if is_linked else "",
+            country,
+            city,
+            self._official(authority, official),
+            self._handled_by(authority),
+        )
+        small = Markup(" · ").join(part for part in parts if part)
         return authority.id, shown, small
+
+    def _handled_by(self, authority: Authority) -> Markup:
+        """Who acts for a body without users: whoever asks it should know with whom they deal."""
+        coordinator = self._get(authority.represented_by) if authority.represented_by else None
+        if coordinator is None:
+            return Markup("")
+        name, lang = coordinator.name_in(self.words.lang)
+        return self.words.say("cases.handled-by", name=Markup('<span lang="{}">{}</span>').format(lang, name))
 
     def _official(self, authority: Authority, name: str) -> Markup:
         return Markup('<span lang="{}">{}</span>').format(authority.name_lang, name) if name else Markup("")

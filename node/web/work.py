@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Final
 from urllib.parse import urlencode
 
@@ -13,7 +13,9 @@ from node.casework.acting import READERS
 from node.casework.views import DraftItem, Official, WorkItem
 from node.domain.procedures import Procedure
 from node.errors import ImiError
+from node.ids import AuthorityId
 from node.pages import FRAME, render, see_other, signed_in
+from node.web.acting import case_at, official_of, step_at
 from node.web.keys import CASEWORK, CATALOGUE, CLOCK, REGISTRY
 from node.web.wording import Words, words_of
 
@@ -26,7 +28,7 @@ routes = web.RouteTableDef()
 @routes.get("/work")
 async def work(request: web.Request) -> web.Response:
     """What waits for the official's authority, by urgency. Raises NoAccess."""
-    official = signed_in(request).official
+    official = official_of(request)
     if not official.roles & READERS:
         raise see_other("/our-authority")  # an administrator, who reads no case
     found = await request.app[CASEWORK].work(official)
@@ -63,7 +65,7 @@ async def alerts(request: web.Request) -> web.Response:
 
 
 async def _list(request: web.Request, page: str, kinds: tuple[str, ...]) -> web.Response:
-    official, lines = signed_in(request).official, Lines(request)
+    official, lines = official_of(request), Lines(request)
     open_only, after = request.query.get("show") == "open", request.query.get("after", "")[:200]
     kind = request.query.get("kind", kinds[0])
     kind = kind if kind in kinds else kinds[0]
@@ -85,20 +87,27 @@ async def _list(request: web.Request, page: str, kinds: tuple[str, ...]) -> web.
 
 
 def new_cases(request: web.Request, official: Official) -> list[dict[str, str]]:
-    """The buttons for new cases: one for each kind of procedure the official may open."""
+    """The buttons for new cases: one for each kind of procedure the official may open.
+
+    `procedure` is empty where there is something to choose first: the procedure, or the authority to act for.
+    """
     kinds: dict[str, list[Procedure]] = {}
     for procedure in request.app[CASEWORK].procedures(official):
         kinds.setdefault(procedure.kind, []).append(procedure)
-    return [
-        {"kind": kind, "procedure": found[0].id if len(found) == 1 else ""} for kind, found in sorted(kinds.items())
-    ]
+    return [{"kind": kind, "procedure": _only(request, official, found)} for kind, found in sorted(kinds.items())]
+
+
+def _only(request: web.Request, official: Official, found: Sequence[Procedure]) -> str:
+    if len(found) > 1 or len(request.app[CASEWORK].openers(official, found[0], most=2)) > 1:
+        return ""
+    return found[0].id
 
 
 class Lines:
     """Rows of lists for one reader; cells are markup."""
 
     def __init__(self, request: web.Request) -> None:
-        self._request = request
+        self._request, self._official = request, signed_in(request).official
         self.words: Words = words_of(request)
         self._catalogue = request.app[CATALOGUE]
 
@@ -111,7 +120,8 @@ class Lines:
         procedure = self._catalogue.procedure(item.procedure)
         words = self.words
         return {
-            "href": f"/cases/{item.number}",
+            "href": case_at(self._official, item.number, item.authority),
+            "for": self._for(item.authority, item.authority_name),
             "number": item.number,
             "title": words.title(procedure, item.facts) if procedure else Markup("{}").format(item.procedure),
             "state": words.flow(procedure, "state", item.state) if procedure else Markup("{}").format(item.state),
@@ -124,15 +134,24 @@ class Lines:
             "final": item.final,
         }
 
+    def _for(self, authority: AuthorityId, stored: str) -> Markup:
+        """The body acted for; empty for the user's own authority."""
+        if authority == self._official.own:
+            return Markup("")
+        return self.words.say("cases.for-authority", name=self._name(authority, stored))
+
+    def _name(self, authority: AuthorityId, stored: str) -> Markup:
+        frame = self._request.config_dict[FRAME]
+        try:
+            name, lang = frame.directory.get(authority).name_in(self.words.lang)
+        except ImiError:  # it left the directory
+            name, lang = stored, self.words.lang
+        return Markup('<span lang="{}">{}</span>').format(lang, name)
+
     def _other(self, item: WorkItem) -> Markup:
         if item.other is None:
             return Markup("")
-        frame = self._request.config_dict[FRAME]
-        try:
-            name, lang = frame.directory.get(item.other).name_in(self.words.lang)
-        except ImiError:  # it left the directory
-            name, lang = item.other_name, self.words.lang
-        shown = Markup('<span lang="{}">{}</span>').format(lang, name)
+        shown = self._name(item.other, item.other_name)
         return (
             shown + Markup(" ") + self.words.say("cases.and-others", count=item.others - 1)
             if item.others > 1
@@ -141,9 +160,10 @@ class Lines:
 
     def draft(self, item: DraftItem) -> Mapping[str, object]:
         procedure = self._catalogue.procedure(item.procedure)
-        words = self.words
+        words, step = self.words, step_at(self._official, item.step, item.authority)
         return {
-            "href": f"/cases/{item.number}/new" if item.opens else f"/cases/{item.number}/act/{item.step}",
+            "href": f"/cases/{item.number}/new" if item.opens else f"/cases/{item.number}/act/{step}",
+            "for": self._for(item.authority, item.authority_name),
             "number": item.number,
             "title": words.procedure(procedure) if procedure else item.procedure,
             "step": words.flow(procedure, "step", item.step) if procedure and item.step else "",

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import os
+from dataclasses import replace
 
-from casework_federation import REQUEST, request_content, request_control, text
+from casework_federation import PQ, REQUEST, entry, request_content, request_control, text
 
 
 def asked(**more):
@@ -135,3 +136,41 @@ async def test_authorities_procedures_work_and_drafts(door):
     _, other = await estonia("POST", "/cases", json={"procedure": REQUEST})
     assert (await estonia("DELETE", f"/cases/{other['number']}/draft"))[0] == 204
     assert (await estonia("GET", "/work"))[1]["waiting"][0]["number"] == made["number"]
+
+
+async def test_a_national_system_acts_for_the_bodies_its_authority_represents(door):
+    coordinator, france = await door("EE", "EE:coordinator"), await door("FR", "FR:school")
+    bodies = [replace(entry(name, "EE", PQ), represented_by="EE:coordinator") for name in ("EE:town", "EE:village")]
+    for node in door.world.nodes.values():
+        node.directory.publish("EE", bodies, door.world.signing["EU"].signer)
+    status, acted_for = await coordinator("GET", "/acted-for")
+    assert (status, acted_for) == (200, {"authorities": ["EE:coordinator", "EE:town", "EE:village"]})
+    offered = (await coordinator("GET", "/procedures"))[1]["procedures"]
+    assert {p["id"]: p["authorities"] for p in offered}[REQUEST] == ["EE:town", "EE:village"]
+    status, problem = await coordinator("POST", "/cases", json=asked())
+    assert (status, problem["code"]) == (422, "refused.authority-not-chosen")
+    status, problem = await coordinator("POST", "/cases?for=EE:school", json=asked())
+    assert (status, problem["code"]) == (403, "refused.no-access")
+    key = {"Idempotency-Key": "once"}
+    status, made = await coordinator("POST", "/cases?for=EE:village", json=asked(), headers=key)
+    assert status == 201
+    number = made["number"]
+    status, problem = await coordinator("POST", "/cases?for=EE:town", json=asked(), headers=key)
+    assert problem["code"] == "refused.repeated-key-differs"
+    door.world.exchange()
+    theirs = (await france("GET", f"/cases/{number}"))[1]
+    village = next(party for party in theirs["parties"] if party["authority"] == "EE:village")
+    assert (village["roles"], village["handled_by"], village["handled_by_name"]) == (
+        ["requesting"], "EE:coordinator", "Ee Coordinator",
+    )  # fmt: skip
+    item = (await coordinator("GET", "/work"))[1]["waiting"][0]
+    assert (item["number"], item["authority"], item["authority_name"]) == (number, "EE:village", "Ee Village")
+    assert (await coordinator("GET", "/cases?for=EE:town"))[1]["cases"] == []
+    assert (await coordinator("GET", "/cases?for=EE:village"))[1]["cases"] == [item]
+    status, problem = await coordinator("GET", f"/cases/{number}?for=EE:town")
+    assert (status, problem["code"]) == (404, "refused.unknown-case")
+    status, case = await coordinator("GET", f"/cases/{number}")
+    assert (case["authority"], case["authorities"], case["our_roles"]) == ("EE:village", ["EE:village"], ["requesting"])
+    message = {"content": {"message": {"text": text("One thing more.")}}}
+    status, taken = await coordinator("POST", f"/cases/{number}/steps/message", json=message)
+    assert (status, taken["version"]) == (200, (await coordinator("GET", f"/cases/{number}"))[1]["version"])
