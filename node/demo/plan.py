@@ -57,6 +57,7 @@ class NodePlace(_Model):
     pages: str
     api: str
     management: str
+    relay: NodeId | None = None  # the node through which alone it is reached
     logins: list[Login] = []
 
 

@@ -1,4 +1,4 @@
-"""Making a demo's folder: keys, trust list, nodes, the real authorities, fictional users."""
+"""Making a federation's folder: keys, trust list, nodes, authorities and fictional users; the demo's have real authorities."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import asyncio
 import secrets
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Final
 
@@ -62,23 +63,35 @@ USERS: Final[Mapping[str, tuple[tuple[str, str, tuple[str, ...], str], ...]]] = 
 }
 
 
-async def prepare(folder: Path, places: Sequence[NodePlace], progress: Progress) -> FederationFile:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cast:
+    """Who is in a federation: the authorities by node (of hosted States too), and each node's users as in USERS."""
+
+    authorities: Mapping[NodeId, Sequence[Authority]]
+    users: Mapping[str, Sequence[tuple[str, str, tuple[str, ...], str]]]
+    registers: Mapping[NodeId, Sequence[Register]] = field(default_factory=dict)
+
+
+def shipped_cast(nodes: Sequence[NodeId]) -> Cast:
+    """The real authorities and registers of 30 States and the Union, and the demo's users."""
+    return Cast(authorities=_read_authorities(nodes), users=USERS, registers=_read_registers())
+
+
+async def prepare(folder: Path, places: Sequence[NodePlace], cast: Cast, progress: Progress) -> FederationFile:
     """Make everything a federation of these nodes needs, in an empty folder."""
     steps = progress.add_task("keys and trust list", total=4)
-    authorities = await asyncio.to_thread(_read_authorities, [place.node for place in places])
-    registers = await asyncio.to_thread(_read_registers)
-    hosted = sorted((authorities.keys() | registers.keys()) - {place.node for place in places})
+    hosted = sorted((cast.authorities.keys() | cast.registers.keys()) - {place.node for place in places})
     founding = Founding(folder)
     await asyncio.to_thread(_found, founding, places, hosted)
     progress.update(steps, advance=1, description="nodes")
     with ThreadPoolExecutor(2) as pool:
         loop = asyncio.get_running_loop()
-        await asyncio.gather(*(loop.run_in_executor(pool, _make_node, founding, place) for place in places))
-        progress.update(steps, advance=1, description="authorities and registers of 30 States and the Union")
-        loaded: _Loaded = {"authorities": authorities, "registers": registers}
+        await asyncio.gather(*(loop.run_in_executor(pool, _make_node, founding, place, places) for place in places))
+        progress.update(steps, advance=1, description="authorities and registers")
+        loaded: _Loaded = {"authorities": cast.authorities, "registers": cast.registers}
         await asyncio.gather(*(loop.run_in_executor(pool, _load, founding, place, loaded, hosted) for place in places))
     progress.update(steps, advance=1, description="fictional users")
-    logins = {place.node: await _make_users(place) for place in places}
+    logins = {place.node: await _make_users(place, cast) for place in places}
     progress.update(steps, advance=1, description="prepared")
     filled = {place.node: place.model_copy(update={"logins": logins[place.node]}) for place in places}
     return FederationFile(nodes={str(node): place for node, place in filled.items()})
@@ -106,8 +119,6 @@ def _read_registers() -> dict[NodeId, list[Register]]:
 
 
 def _at(authority: Authority, home: NodeId) -> Authority:
-    from dataclasses import replace
-
     return authority if authority.node == home else replace(authority, node=home)
 
 
@@ -115,7 +126,8 @@ def _found(founding: Founding, places: Sequence[NodePlace], hosted: Sequence[str
     plans = [
         NodePlan(
             node=place.node,
-            federation=place.federation,
+            federation=None if place.relay else place.federation,
+            relay=place.relay,
             name={"en": f"Demo node {place.node}"},
             suites=[as4.COMMON.name],
         )
@@ -124,14 +136,16 @@ def _found(founding: Founding, places: Sequence[NodePlace], hosted: Sequence[str
     founding.found(plans, hosted=hosted, host=HOST)
 
 
-def _make_node(founding: Founding, place: NodePlace) -> None:
+def _make_node(founding: Founding, place: NodePlace, places: Sequence[NodePlace]) -> None:
     """Stores, settings, and the first reading of the trust list."""
+    behind = [f'{other.node} = "{other.federation}"' for other in places if other.relay == place.node]
     ports = [int(url.rsplit(":", 1)[1]) for url in (place.federation, place.pages, place.management)]
     more = f'publish_from = "{founding.publisher.repository.resolve()}"' if place.node == HOST else ""
     text = settings_text(
         place.node, host="127.0.0.1", federation=ports[0], officials=ports[1], management=ports[2], more=more
     )
-    (place.folder / "node.toml").write_text(text + PACE, encoding="utf-8")
+    relay = "\n".join(["[relay]", *behind, ""]) if behind else ""
+    (place.folder / "node.toml").write_text(text + PACE + relay, encoding="utf-8")
     make_stores(place.folder, founding.publisher.root_bytes())
     TrustReader(place.folder / "trust", from_folder(founding.publisher.repository)).refresh()
 
@@ -156,18 +170,19 @@ def _load(
         directory.close()
 
 
-async def _make_users(place: NodePlace) -> list[Login]:
+async def _make_users(place: NodePlace, cast: Cast) -> list[Login]:
     database = Database.open(place.folder / "node.db")
     try:
         users = Users(database, SystemClock())
-        return [await _make_user(users, *fields) for fields in USERS[place.node]]
+        return [await _make_user(users, *fields) for fields in cast.users.get(place.node, ())]
     finally:
         database.close()
 
 
 async def _make_user(users: Users, login: str, authority: str, roles: tuple[str, ...], language: str) -> Login:
     password = f"demo-{secrets.token_hex(6)}"
-    name = f"Handler {login.split('-', maxsplit=1)[0].upper()} ({login.split('-')[1]})"
+    who, _, duty = login.partition("-")
+    name = f"Handler {who.upper()} ({duty or roles[0]})"
     await users.create_user(
         login=login, name=name, password=password, authority=AuthorityId(authority), roles=roles, language=language
     )

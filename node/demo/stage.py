@@ -41,6 +41,12 @@ class Stage:
         login = next(login for login in place.logins if role in login.roles)
         return Hand(http=self.http, place=place, login=login)
 
+    def hand_of(self, login: str) -> Hand:
+        """The official with a sign-in name."""
+        found = ((place, one) for place in self.places.values() for one in place.logins if one.login == login)
+        place, one = next(found)
+        return Hand(http=self.http, place=place, login=one)
+
     def any_hand(self, node: NodeId) -> Hand:
         """Some official of a node."""
         place = self.places[node]
