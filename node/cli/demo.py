@@ -24,7 +24,7 @@ def demo(
 ) -> None:
     """Run a federation on this machine: real processes, real TLS, real authorities, fictional people.
 
-    Plays five scenarios over the wire and tells what it checked; then stays up until Ctrl-C (or ends, with --once).
+    Plays six scenarios over the wire and tells what it checked; then stays up until Ctrl-C (or ends, with --once).
     A second start on the same folder continues where it was. `federation.json` in the folder has addresses and logins.
 
     **Examples**

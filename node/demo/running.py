@@ -17,7 +17,7 @@ from node.demo import plan
 from node.demo.plan import FederationFile, NodePlace
 from node.demo.preparing import HOST, prepare, shipped_cast
 from node.demo.processes import NodeProcess, Processes
-from node.demo.scenarios import directory_change, intruder, node_away, one_to_many, one_to_one
+from node.demo.scenarios import acting_for, directory_change, intruder, node_away, one_to_many, one_to_one
 from node.demo.stage import Stage
 from node.demo.transcript import CheckFailed, Transcript
 from node.errors import PeerError, Refused, Unavailable
@@ -27,6 +27,7 @@ from pki.trustlist import Publisher
 SCENARIOS = (
     (one_to_one, {"FR", "RO"}),
     (one_to_many, {"EE", "FR", "DE", "EU"}),
+    (acting_for, {"EE", "FR"}),
     (node_away, {"FR", "RO"}),
     (intruder, {"EE", "FR", "EU"}),
     (directory_change, {"EE", "EU"}),

@@ -23,8 +23,8 @@ pytestmark = [pytest.mark.long, pytest.mark.timeout(600)]
 CHECKER = Path(__file__).parents[1] / "outside" / "check_message.py"
 
 
-def test_five_scenarios_are_told_and_every_check_holds(demo):
-    for number in range(1, 6):
+def test_six_scenarios_are_told_and_every_check_holds(demo):
+    for number in range(1, 7):
         assert f"\n{number}. " in demo.transcript
     assert "every check held" in demo.transcript
     assert "FAIL" not in demo.transcript
