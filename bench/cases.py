@@ -22,7 +22,7 @@ from rich.progress import Progress
 
 from node.demo import plan
 from node.demo.client import Hand, until
-from node.demo.preparing import prepare, shipped_cast
+from node.demo.preparing import prepare
 from node.demo.processes import NodeProcess, Processes
 from node.ids import NodeId
 
@@ -39,7 +39,7 @@ def run() -> list[dict[str, Any]]:
 async def _run(folder: Path) -> list[dict[str, Any]]:
     places = [plan.place(folder, NodeId(node), 0) for node in ("FR", "RO", "EU")]
     with Progress(disable=True) as progress:
-        file = await prepare(folder, places, shipped_cast([p.node for p in places]), progress)
+        file = await prepare(folder, places, progress)
     nodes = {p.node: NodeProcess(node=p.node, config=p.folder / "node.toml", management=p.management) for p in places}
     async with Processes(nodes) as processes, aiohttp.ClientSession() as http:
         await processes.start_all()

@@ -12,7 +12,7 @@ from typing import Any, Final
 from rich.progress import Progress
 
 from node.demo import plan
-from node.demo.preparing import prepare, shipped_cast
+from node.demo.preparing import prepare
 from node.demo.processes import NodeProcess
 from node.ids import NodeId
 
@@ -28,7 +28,7 @@ def run() -> list[dict[str, Any]]:
 async def _run(folder: Path) -> list[dict[str, Any]]:
     place = plan.place(folder, NodeId("EU"), 0)
     with Progress(disable=True) as progress:
-        await prepare(folder, [place], shipped_cast([place.node]), progress)
+        await prepare(folder, [place], progress)
     seconds, memory = [], []
     for _ in range(ROUNDS):
         process = NodeProcess(node=place.node, config=place.folder / "node.toml", management=place.management)

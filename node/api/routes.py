@@ -64,13 +64,13 @@ async def search_registers(request: web.Request) -> web.Response:
         limit=_number(query.get("limit", "20"), most=MAX_FOUND),
     )
     registers = [_renderer(request).register(one) for one in found.found]
-    return _json(models.Registers(registers=registers, more=found.has_more))
+    return json_of(models.Registers(registers=registers, more=found.has_more))
 
 
 async def get_register(request: web.Request) -> web.Response:
     name = parse_authority(request.match_info["id"])
     found = await asyncio.to_thread(request.app[DIRECTORY].register, name)
-    return _json(_renderer(request).register(found))
+    return json_of(_renderer(request).register(found))
 
 
 async def list_procedures(request: web.Request) -> web.Response:

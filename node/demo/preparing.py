@@ -36,9 +36,10 @@ sweep_seconds = 10.0
 """
 
 _Loaded = Mapping[str, Mapping[NodeId, Sequence[Authority | Register]]]  # collection -> node -> its records
+User = tuple[str, str, tuple[str, ...], str]  # login, authority, roles, language
 
-# Who acts in the demo: node -> (login, authority, roles, language). The people are fictional and called so.
-USERS: Final[Mapping[str, tuple[tuple[str, str, tuple[str, ...], str], ...]]] = {
+# Who acts in the demo, by node. The people are fictional and called so.
+USERS: Final[Mapping[str, Sequence[User]]] = {
     "EE": (
         ("ee-handler", "EE:b81b464c76", ("handler",), "et"),
         ("ee-alerts", "EE:a771c054c5", ("handler", "disseminator"), "et"),
@@ -68,18 +69,27 @@ class Cast:
     """Who is in a federation: the authorities by node (of hosted States too), and each node's users as in USERS."""
 
     authorities: Mapping[NodeId, Sequence[Authority]]
-    users: Mapping[str, Sequence[tuple[str, str, tuple[str, ...], str]]]
+    users: Mapping[str, Sequence[User]]
     registers: Mapping[NodeId, Sequence[Register]] = field(default_factory=dict)
 
 
-def shipped_cast(nodes: Sequence[NodeId]) -> Cast:
+def _shipped_cast(nodes: Sequence[NodeId]) -> Cast:
     """The real authorities and registers of 30 States and the Union, and the demo's users."""
     return Cast(authorities=_read_authorities(nodes), users=USERS, registers=_read_registers())
 
 
-async def prepare(folder: Path, places: Sequence[NodePlace], cast: Cast, progress: Progress) -> FederationFile:
-    """Make everything a federation of these nodes needs, in an empty folder."""
+async def prepare(
+    folder: Path, places: Sequence[NodePlace], progress: Progress, cast: Cast | None = None
+) -> FederationFile:
+    """Make everything a federation of these nodes needs, in an empty folder.
+
+    Args:
+        cast: whose authorities and users there are; the demo's unless given.
+    """
     steps = progress.add_task("keys and trust list", total=4)
+    if cast is None:
+        cast = await asyncio.to_thread(_shipped_cast, [place.node for place in places])
+    users = cast.users
     hosted = sorted((cast.authorities.keys() | cast.registers.keys()) - {place.node for place in places})
     founding = Founding(folder)
     await asyncio.to_thread(_found, founding, places, hosted)
@@ -91,7 +101,7 @@ async def prepare(folder: Path, places: Sequence[NodePlace], cast: Cast, progres
         loaded: _Loaded = {"authorities": cast.authorities, "registers": cast.registers}
         await asyncio.gather(*(loop.run_in_executor(pool, _load, founding, place, loaded, hosted) for place in places))
     progress.update(steps, advance=1, description="fictional users")
-    logins = {place.node: await _make_users(place, cast) for place in places}
+    logins = {place.node: await _make_users(place, users.get(place.node, ())) for place in places}
     progress.update(steps, advance=1, description="prepared")
     filled = {place.node: place.model_copy(update={"logins": logins[place.node]}) for place in places}
     return FederationFile(nodes={str(node): place for node, place in filled.items()})
@@ -170,11 +180,11 @@ def _load(
         directory.close()
 
 
-async def _make_users(place: NodePlace, cast: Cast) -> list[Login]:
+async def _make_users(place: NodePlace, wanted: Sequence[User]) -> list[Login]:
     database = Database.open(place.folder / "node.db")
     try:
         users = Users(database, SystemClock())
-        return [await _make_user(users, *fields) for fields in cast.users.get(place.node, ())]
+        return [await _make_user(users, *fields) for fields in wanted]
     finally:
         database.close()
 

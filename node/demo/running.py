@@ -15,7 +15,7 @@ from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from node import log
 from node.demo import plan
 from node.demo.plan import FederationFile, NodePlace
-from node.demo.preparing import HOST, prepare, shipped_cast
+from node.demo.preparing import HOST, prepare
 from node.demo.processes import NodeProcess, Processes
 from node.demo.scenarios import acting_for, directory_change, intruder, node_away, one_to_many, one_to_one
 from node.demo.stage import Stage
@@ -75,9 +75,7 @@ async def _prepared(folder: Path, nodes: Sequence[NodeId], base_port: int, conso
     plan.check_ports(places)
     columns = (SpinnerColumn(), TextColumn("preparing: {task.description}"), TimeElapsedColumn())
     with Progress(*columns, console=console, transient=True) as progress:
-        progress.add_task("reading the authorities of 22 States and the Union", total=None)
-        cast = await asyncio.to_thread(shipped_cast, nodes)
-        file = await prepare(folder, places, cast, progress)
+        file = await prepare(folder, places, progress)
     file.write(folder)
     return file
 

@@ -120,7 +120,7 @@ async def _start(
     places = [_place(folder, node, relays.get(node)) for node in nodes]
     console = Console(file=io.StringIO())
     with Progress(console=console) as progress:
-        file = await prepare(folder, places, cast, progress)
+        file = await prepare(folder, places, progress, cast)
     known = {NodeId(node): place for node, place in file.nodes.items()}
     processes = Processes(
         {
