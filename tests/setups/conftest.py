@@ -6,6 +6,7 @@ import asyncio
 import io
 import json
 import sqlite3
+import sys
 import threading
 from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -198,6 +199,21 @@ async def knows(hand: Hand, number: str) -> bool:
             raise
         return False
     return True
+
+
+async def run(*arguments: object) -> tuple[int, str]:
+    """A command: its exit code and what it said."""
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", *map(str, arguments), stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT
+    )
+    out, _ = await process.communicate()
+    return process.returncode or 0, out.decode()
+
+
+async def done(*arguments: object) -> str:
+    code, said = await run(*arguments)
+    assert code == 0, said
+    return said
 
 
 async def change(stage: Stage, authority: Authority) -> None:

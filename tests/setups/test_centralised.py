@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import pytest
 
 from node.demo.client import until
 from node.demo.stage import Stage
+from node.ids import NodeId
 
 from .conftest import (
     REQUEST,
@@ -16,12 +15,13 @@ from .conftest import (
     audit,
     authors,
     body,
-    change,
     content,
+    done,
     entry_says,
     events_of,
     in_state,
     knows,
+    run,
 )
 
 pytestmark = [pytest.mark.long, pytest.mark.timeout(240)]
@@ -85,7 +85,10 @@ def test_a_body_that_gets_users_of_its_own_goes_on_alone(centralised):
         number = await centre.open(REQUEST, "send", asked(SCHOOL), content("CANARY-ON"))
         await accept_and_answer(school, number)
         await in_state(centre, number, "answered")
-        await change(stage, replace(PARISH_ENTRY, represented_by=""))
+        config = ("--config", stage.places[NodeId("EE")].folder / "node.toml")
+        elsewhere = await run("node", "authorities", "represent", PARISH, "--by", SCHOOL, *config)
+        assert (elsewhere[0] != 0, "on this node" in elsewhere[1]) == (True, True), elsewhere
+        assert "its own users alone" in await done("node", "authorities", "represent", PARISH, *config)
 
         async def is_out() -> bool | None:
             return None if await knows(centre, number) else True
@@ -97,5 +100,7 @@ def test_a_body_that_gets_users_of_its_own_goes_on_alone(centralised):
         closed = await in_state(school, number, "closed")
         assert authors(closed) == {SCHOOL, PARISH}
         assert {party["handled_by"] for party in closed["parties"]} == {None}
+        assert COORDINATOR in await done("node", "authorities", "represent", PARISH, "--by", COORDINATOR, *config)
+        await in_state(centre, number, "closed")  # it may look at the body's cases again
 
     centralised.play(story)

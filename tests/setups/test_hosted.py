@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
-import sys
 from functools import partial
 from pathlib import Path
 
@@ -15,7 +13,7 @@ from node.demo.stage import Stage
 from node.directory.model import write_change
 from node.ids import NodeId
 
-from .conftest import REQUEST, asked, body, content, entry_says
+from .conftest import REQUEST, asked, body, content, done, entry_says, run
 
 pytestmark = [pytest.mark.long, pytest.mark.timeout(240)]
 SCHOOL, GUILD = "EE:school", "LU:guild"
@@ -26,21 +24,6 @@ USERS = {"EE": (("school", SCHOOL, ("handler",), "en"),)}
 @pytest.fixture(scope="module")
 def hosted(set_up):
     return set_up(["EE", "EU"], AUTHORITIES, USERS)
-
-
-async def run(*arguments: object) -> tuple[int, str]:
-    """A command: its exit code and what it said."""
-    process = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", *map(str, arguments), stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT
-    )
-    out, _ = await process.communicate()
-    return process.returncode or 0, out.decode()
-
-
-async def done(*arguments: object) -> str:
-    code, said = await run(*arguments)
-    assert code == 0, said
-    return said
 
 
 async def publish(stage: Stage, name: str, *authorities: object) -> None:
