@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 
 import pytest
+import structlog
 
 from node.cli import run
 from node.directory import Authority, Directory
@@ -36,6 +37,14 @@ def founded(tmp_path_factory):
         (folder / "node.toml").write_text(text, encoding="utf-8")
     read(founding)
     return founding
+
+
+@pytest.fixture(autouse=True)
+def log_as_it_was():
+    """Commands set the log up for a process of their own."""
+    before = structlog.get_config()
+    yield
+    structlog.configure(**before)
 
 
 def read(founding: Founding) -> None:
@@ -118,6 +127,7 @@ def test_a_log_begins_anew_here_and_goes_on_at_another_host(founded, capsys, tmp
     assert "publish epoch 2" in " ".join(capsys.readouterr().err.split())
     assert names(founded, "EE") == before
     assert at(founded, "EE", "directory", "hand-over", "EE/authorities", "--to", "EU", "--alone") == 0
+    (tmp_path / "EE.jsonl").write_text('{"id": "EE-3", "name": "Hiline amet"}\n')
     assert at(founded, "EE", "authorities", "import", str(tmp_path / "EE.jsonl"), "--alone") == 1
     assert at(founded, "EU", "directory", "take-over", "EE/authorities", "--alone") == 1  # it has no key of that log
     assert "directory sign" in capsys.readouterr().err
