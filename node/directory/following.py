@@ -253,7 +253,10 @@ class Follower:
             log.error("directory entries without effect", log=str(shown), count=len(invalid), first=seq, reason=reason)
 
     def _switch(self, old: LogId, shown: LogId, opening: Opening | None) -> tuple[Checkpoint, dict[str, Any]]:
-        """Put an epoch's snapshot in the place of the old epoch; what differs, for the evidence."""
+        """Put an epoch's snapshot in the place of the old epoch; what differs, for the evidence.
+
+        Where an epoch between them was never read here, any difference may have come about in it.
+        """
         opening = opening or Opening("", 0)
         held = self._replica.held(str(old))
         assert held is not None, "an epoch counts from its first checkpoint on"
@@ -267,7 +270,7 @@ class Follower:
         for epoch in range(1, shown.epoch):  # of the last one the final checkpoint stays, for peers that lag behind
             self._replica.drop(str(old.at(epoch)))
         log.info("directory log goes on in a new epoch", log=str(shown), repeated=opening.entries)
-        return held, _evidence(held, opening, differs)
+        return held, _evidence(held, opening, differs) if shown.epoch == old.epoch + 1 else {}
 
     def _report(self, found: tuple[Checkpoint, dict[str, Any]], seen: Checkpoint, by: Showing) -> None:
         held, more = found

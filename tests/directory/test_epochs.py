@@ -193,6 +193,21 @@ def test_who_had_not_read_to_the_end_accuses_nobody(place):
     assert not replica.directory.evidence()
 
 
+def test_who_never_read_an_epoch_between_accuses_nobody(place):
+    """The end of the epoch before the new one says nothing of how far we had read the one before that."""
+    owner, late = place("EE"), place("FR")
+    owner.say("Amet", "Teine", "Kolmas", "Neljas")
+    late.follow(owner)
+    owner.directory.publish(EE, [Deleted(AuthorityId(f"EE:{n}")) for n in (1, 2, 3)], owner.signer)
+    compact(owner)
+    owner.key = replace(owner.key, epoch=2)
+    compact(owner)
+    late.key = replace(late.key, epoch=3)
+    late.follow(owner)
+    assert late.names() == owner.names() == {"EE:4": "Neljas"}
+    assert not late.directory.evidence()
+
+
 def test_a_host_that_shows_an_older_epoch_rolled_back_and_a_peer_lags(place):
     owner, replica = place("EE"), place("FR")
     owner.say("Amet")
