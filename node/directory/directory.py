@@ -286,6 +286,11 @@ class Directory:
         held = self.replica.held(str(standing.log))
         return standing.epoch, held.size if held else 0
 
+    def lags(self, name: LogId) -> bool:
+        """Whether somebody has shown a signed head of a log, in any epoch, that is beyond what counts here."""
+        standing = self.replica.standing(name.name)
+        return (standing.largest_epoch, standing.largest) > self.position(name)
+
     def invalid(self, node: NodeId, collection: str = COLLECTION) -> list[tuple[int, str]]:
         """The entries of a log that have no effect, and why: (seq, reason)."""
         standing = self.replica.standing(LogId(node, collection).name)

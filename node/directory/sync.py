@@ -6,7 +6,7 @@ command beside it, everybody is greeted at once. Who hears news from anybody but
 so it spreads though its owner is gone. What a checkpoint promises is pulled page by page into the staging area, and
 counts only when the root comes out as signed; so it does not matter whom the pages come from.
 
-A node that starts may come from a backup: before it shows or signs anything of its own logs it has asked two peers how
+A node that starts may come from a backup: before it shows or signs anything of its own logs it has asked its peers how
 far they were, and taken back what it lost.
 """
 
@@ -35,6 +35,7 @@ from node.directory.replication import (
     Checkpoint,
     LogForked,
     LogId,
+    read_checkpoint,
 )
 from node.directory.serving import (
     EVIDENCE_PATH,
@@ -52,7 +53,7 @@ from node.ids import NodeId, state_of
 GOSSIP_PATH: Final = "/imi/v1/gossip"
 MAX_GOSSIP_BYTES: Final = 256 * 1024
 GREETINGS_AT_ONCE: Final = 8
-DRAWN: Final = 2  # peers greeted by lot each minute, passed news to, and asked at the start
+DRAWN: Final = 2  # peers greeted by lot each minute, and passed news to
 MAX_WANTED: Final = 8  # hosts greeted besides, because their logs are behind here
 ASK_SECONDS: Final = 10.0  # for one peer to answer at the start
 ASK_ALL_SECONDS: Final = 60.0  # for all of them
@@ -188,8 +189,7 @@ class Sync:
     def _hosts_of_what_lags(self) -> list[NodeId]:
         found = []
         for standing in self._directory.replica.standings():
-            held = self._directory.position(standing.log)
-            if (standing.largest_epoch, standing.largest) <= held:
+            if not self._directory.lags(standing.log):
                 continue
             if key := self._keys.find(standing.log):
                 found.append(self._directory.follower.valid(standing, key)[1])
@@ -226,9 +226,14 @@ class Sync:
         return json.dumps({"heads": heads, "trust": versions}, ensure_ascii=False).encode()
 
     def _shown(self) -> dict[str, str]:
-        """Our heads; those of our own logs only once we know that they are not a backup's."""
+        """Our heads; those of our own logs only while they are not a backup's: less than we signed accuses us."""
         heads = self._directory.heads()
-        return heads if self._directory.host.asked else {k: v for k, v in heads.items() if not self._is_ours(k)}
+        return {name: note for name, note in heads.items() if not self._is_ours(name) or self._is_whole(name)}
+
+    def _is_whole(self, name: str) -> bool:
+        """Whether peers were asked, and nobody has shown more of this log of ours than lies here."""
+        found = LogId.parse(name)
+        return self._directory.host.asked and found is not None and not self._directory.lags(found)
 
     def _is_ours(self, name: str) -> bool:
         found = LogId.parse(name)
@@ -236,22 +241,27 @@ class Sync:
         return key is not None and key.host == self._peers.us
 
     async def ask_peers(self) -> None:
-        """Ask two peers how far our own logs were, and take back what is missing here; only then are they signed.
+        """Ask all peers how far our own logs were, and take back what is missing here; only then are they signed.
 
-        Without any other node there is nobody to ask. Where nobody answers, it is tried again the next time.
+        All, since what we signed last may have come to few; one answer without a forged head is enough. Without any
+        other node there is nobody to ask. Where nobody answers, it is tried again the next time.
         """
-        answered, peers = 0, self._draw()
+        peers, limit = self._draw(), asyncio.Semaphore(GREETINGS_AT_ONCE)
+        answers: list[bool] = []
+
+        async def one(node: NodeId) -> None:
+            async with limit:
+                answers.append(await self._ask_for_ours(node))
+
         try:
-            async with asyncio.timeout(ASK_ALL_SECONDS):
+            async with asyncio.timeout(ASK_ALL_SECONDS), asyncio.TaskGroup() as group:
                 for node in peers:
-                    answered += await self._ask_for_ours(node)
-                    if answered == DRAWN:
-                        break
+                    group.create_task(one(node), name=f"ask {node} for our logs")
         except TimeoutError:
-            log.warning("peers take long to say how far our logs were", answered=answered)
-        if answered or not peers:
-            self._directory.host.asked = True
-            log.info("our own logs are as far as our peers know", asked=answered)
+            log.warning("peers take long to say how far our logs were", answered=sum(answers))
+        if any(answers) or not peers:
+            self._directory.host.asked = True  # a log of which we know that more was signed waits for that all the same
+            log.info("peers were asked how far our own logs were", asked=sum(answers))
         else:
             log.error("no peer says how far our own logs were: they are neither shown nor signed", peers=len(peers))
 
@@ -264,6 +274,15 @@ class Sync:
             return False
         ours = {name: note for name, note in greeting.heads.items() if self._is_ours(name)}
         await self._follow(_Greeting(heads=ours), source=node)
+        return await self._in_thread(self._can_be_true, ours)
+
+    def _can_be_true(self, heads: Mapping[str, str]) -> bool:
+        """Whether all these heads of our own logs were signed by their keys. Who shows others says nothing."""
+        try:
+            for shown in filter(None, map(LogId.parse, heads)):
+                read_checkpoint(heads[str(shown)], log=str(shown), public_key=self._keys.get(shown).public_key)
+        except ImiError:
+            return False
         return True
 
     # -- following -------------------------------------------------------------------------------------------------

@@ -329,6 +329,49 @@ def test_what_peers_hold_of_our_log_and_do_not_give_keeps_us_from_signing(tmp_pa
     asyncio.run(scene())
 
 
+def test_less_than_peers_hold_of_our_log_is_shown_to_nobody(tmp_path):
+    """A restored host whose peers do not give back what it lost would accuse itself."""
+
+    async def scene():
+        async with federation(tmp_path) as nodes:
+            nodes[EE].directory.publish(EE, [body("1")], SIGNER)
+            nodes[EE].directory.close()
+            shutil.copytree(tmp_path / "EE", tmp_path / "backup")
+            await nodes[EE].start()
+            nodes[EE].directory.publish(EE, [body("2")], SIGNER)
+            for node in (FR, BG):
+                await nodes[node].sync.greet(EE)
+            await nodes[EE].start(tmp_path / "backup", asked=False)
+            nodes[EE].wire.damage = dict.fromkeys((FR, BG), lambda data: data[:20])
+            await nodes[EE].sync.ask_peers()
+            await nodes[FR].sync.greet(EE)
+            assert not nodes[FR].directory.evidence()
+            nodes[EE].wire.damage = {}
+            await nodes[EE].sync.greet(FR)
+            assert nodes[EE].directory.publish(EE, [body("3")], SIGNER).size == 3
+
+    asyncio.run(scene())
+
+
+def test_what_was_signed_last_and_has_come_to_one_peer_only_is_taken_back(tmp_path):
+    """Two peers asked by lot would often not know it, and another entry would be signed in its place."""
+
+    async def scene():
+        for dice in range(4):
+            async with federation(tmp_path) as nodes:
+                nodes[EE].directory.publish(EE, [body("1")], SIGNER)
+                await nodes[FR].sync.greet(EE)
+                await nodes[EE].start(tmp_path / f"empty{dice}", asked=False, dice=dice)
+                nodes[EE].trust.nodes = (EE, BG, LU, FR)
+                nodes[EE].wire.clients[LU] = nodes[EE].wire.clients[BG]
+                await nodes[EE].sync.ask_peers()
+                assert nodes[EE].directory.publish(EE, [body("2")], SIGNER).size == 2
+            shutil.rmtree(tmp_path)
+            tmp_path.mkdir()
+
+    asyncio.run(scene())
+
+
 def test_a_node_alone_in_the_world_has_nobody_to_ask(tmp_path):
     async def scene():
         async with federation(tmp_path) as nodes:
@@ -394,7 +437,9 @@ def test_a_host_that_really_rolled_back_is_frozen_and_the_publisher_is_told_unti
             await nodes[EE].start()
             nodes[EE].directory.publish(EE, [body("2")], SIGNER)
             await nodes[FR].sync.greet(EE)
-            await nodes[EE].start(tmp_path / "backup")  # its operator said: alone
+            await nodes[EE].start(tmp_path / "backup")
+            nodes[EE].sync._shown = nodes[EE].directory.heads  # whatever it hears, and it takes nothing back
+            nodes[EE].wire.down |= {FR, BG}
             await nodes[FR].sync.greet(EE)
             (found,) = nodes[FR].directory.evidence()
             assert (found.kind, found.source) == (LogRolledBack.code, EE)
@@ -408,6 +453,8 @@ def test_a_host_that_really_rolled_back_is_frozen_and_the_publisher_is_told_unti
             before = len(nodes[FR].wire.posted)
             await nodes[FR].sync._errands.tell()
             assert len(nodes[FR].wire.posted) == before
+            nodes[EE].wire.down.clear()
+            await nodes[EE].sync.greet(FR)
             nodes[EE].directory.publish(EE, [body("3"), body("4")], SIGNER)
             await nodes[FR].sync.greet(EE)
             assert nodes[FR].directory.count() == 2  # frozen, and what it has stays in use
