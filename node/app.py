@@ -231,7 +231,7 @@ async def _build(settings: Settings, clock: Clock, stack: contextlib.AsyncExitSt
         directory=directory,
         casework=casework,
         users=users,
-        registry=Registry(casework, directory, users, publish),
+        registry=Registry(casework.tools, database=database, directory=directory, users=users, publish=publish),
         texts=texts,
         transport=transport,
         reader=reader,

@@ -8,12 +8,14 @@ found in the directory and not written twice.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Protocol
 
 from sqlalchemy.orm import Session
 
 from node.casework.errors import InvalidProfile, NotAdministrator, NotCoordinator, UnknownScope
-from node.casework.tools import Tools
 from node.casework.views import Official
+from node.catalogue import Catalogue
+from node.clock import Clock
 from node.directory import Directory
 from node.directory.model import Authority, BadEntry, By, Function, read_change, write_change
 from node.directory.rules import area_of
@@ -28,11 +30,22 @@ COORDINATOR = "coordinator"
 OPERATOR_USER = 0  # the operator of the node, by a command
 
 
+class Basis(Protocol):
+    """Of what a node has, what these acts need; `casework.tools.Tools` has it all."""
+
+    @property
+    def node(self) -> NodeId: ...
+    @property
+    def catalogue(self) -> Catalogue: ...
+    @property
+    def clock(self) -> Clock: ...
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Desk:
     """What these acts may use."""
 
-    tools: Tools
+    tools: Basis
     directory: Directory
 
     @property

@@ -12,9 +12,8 @@ from sqlalchemy.orm import Session
 
 from node.casework import desk as at_desk
 from node.casework import registering, staff, stewarding
-from node.casework.casework import Casework
-from node.casework.desk import Desk
-from node.casework.errors import MissingName, UnknownInvitation
+from node.casework.desk import Basis, Desk
+from node.casework.errors import MissingName, UnknownInvitation, UnknownUser
 from node.casework.profiles import Profile, check, lookalikes
 from node.casework.registering import Access, FirstUser, Registration, new_code
 from node.casework.staff import Colleague
@@ -25,7 +24,8 @@ from node.directory import Directory
 from node.directory.model import Authority, By, Change, Link, read_change
 from node.errors import ImiError
 from node.ids import AuthorityId, state_of
-from node.local_store import registrations
+from node.local_store import registrations, users
+from node.local_store.database import Database
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -84,13 +84,15 @@ class Registry:
     After the commit the change goes into the log at once; what a crash leaves is taken up by `publish_pending`.
     """
 
-    def __init__(self, casework: Casework, directory: Directory, users: Users, publish: Publish | None) -> None:
+    def __init__(
+        self, basis: Basis, *, database: Database, directory: Directory, users: Users, publish: Publish | None
+    ) -> None:
         """Args.
 
         publish: appends one change to this node's log (called on a thread); None: changes wait for a process that can.
         """
-        self.database = casework.database
-        self.desk = Desk(tools=casework.tools, directory=directory)
+        self.database = database
+        self.desk = Desk(tools=basis, directory=directory)
         self._users, self._publish = users, publish
         self._publishing = asyncio.Lock()
 
@@ -254,6 +256,13 @@ class Registry:
         """Raises UnknownUser, NotAdministrator, NotCoordinator."""
         return await self._read(staff.one, official, user)
 
+    async def operator_for(self, login: str) -> tuple[Official, int]:
+        """The operator, who acts for the authority of a user, and the user's number. Raises UnknownUser."""
+        row = await self.database.read(users.by_login, folded(login))
+        if row is None or row.closed_at is not None:
+            raise UnknownUser("no user has this login")
+        return at_desk.operator(AuthorityId(row.authority)), row.id
+
     def user_roles(self) -> tuple[str, ...]:
         """The roles a user may have."""
         return registering.all_roles(self.desk)
@@ -325,9 +334,11 @@ class Registry:
     def _take_over(self, change: Change, by: By) -> None:
         assert self._publish is not None
         directory = self.desk.directory
-        if directory.changed_by(change.id) == by and directory.replica.find(change.id) == change:
-            return
-        self._publish(change, by)
+        known = directory.replica.find(change.id)
+        if known is not None and known.node != self.desk.node:
+            log.warning("directory change dropped: the authority moved to another node", authority=change.id)
+        elif known != change or directory.changed_by(change.id) != by:
+            self._publish(change, by)
 
     async def sweep(self) -> None:
         """Erase who left long ago, and forget what was decided long ago."""

@@ -12,7 +12,19 @@ from typing import Final
 
 import typer
 
-from node.cli import authorities, demo, directory, messages, moving, nodes, peers, publishing, registers, users
+from node.cli import (
+    authorities,
+    demo,
+    directory,
+    messages,
+    moving,
+    nodes,
+    peers,
+    publishing,
+    registering,
+    registers,
+    users,
+)
 from node.errors import ImiError, SetupError, Unavailable
 from pki.errors import PkiError
 
@@ -28,6 +40,7 @@ nodes.register(app)
 demo.register(app)
 app.add_typer(users.app, name="users")
 moving.register(authorities.app)
+registering.register(authorities.app)
 app.add_typer(authorities.app, name="authorities")
 app.add_typer(registers.app, name="registers")
 publishing.register(directory.app)

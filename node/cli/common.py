@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import getpass
+import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime
@@ -52,6 +54,11 @@ def plain(value: object) -> str:
 def look(database: Database, function: Callable[Concatenate[Session, P], T], /, *args: P.args, **kwargs: P.kwargs) -> T:
     """Read without holding up the writer of a node that runs."""
     return asyncio.run(database.read(function, *args, **kwargs))
+
+
+def ask_password() -> str:
+    """A password, typed unseen at a terminal, else the first line of standard input."""
+    return getpass.getpass("Password: ") if sys.stdin.isatty() else sys.stdin.readline().rstrip("\n")
 
 
 @contextmanager

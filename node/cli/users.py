@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-import getpass
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from node.cli.common import DEFAULT_CONFIG, Config, console, look, stores, table
+from node.cli.common import DEFAULT_CONFIG, Config, ask_password, console, look, stores, table
 from node.errors import ImiError
 from node.ids import AuthorityId, parse_authority
 
 if TYPE_CHECKING:
+    from node.casework.registry import Registry
     from node.directory import Directory
 
 app = typer.Typer(help="Officials of this node's authorities.", no_args_is_help=True)
@@ -34,7 +33,7 @@ def add(
 
     **Example** `imi-node users add mari --authority EE:b81b464c76 --role handler --language et`
     """
-    password = getpass.getpass("Password: ") if sys.stdin.isatty() else sys.stdin.readline().rstrip("\n")
+    password = ask_password()
     secret = asyncio.run(_add(config, login, password, authority, role, name or login, language, token=token))
     console.print(f"{login} may sign in now.")
     if secret:
@@ -92,13 +91,77 @@ def _name(directory: Directory, authority: AuthorityId) -> str:
         return "(not in the directory)"
 
 
+@app.command("reset-password")
+def reset_password(
+    login: Annotated[str, typer.Argument(help="Sign-in name.")], config: Config = DEFAULT_CONFIG
+) -> None:
+    """Make an official's password worthless, and print the path of a link with which a new one is set.
+
+    **Example** `imi-node users reset-password mari`
+    """
+    from node.cli.acting import acting as beside
+
+    async def act(registry: Registry) -> str:
+        official = await registry.operator_for(login)
+        _, code = await registry.reset_password(*official)
+        return code
+
+    code = beside(config, act)
+    console.print("Send this path on the officials' pages, valid three days and shown this once:")
+    console.print(f"/set-password/{code}", highlight=False, soft_wrap=True)
+
+
+@app.command("roles")
+def roles_(
+    login: Annotated[str, typer.Argument(help="Sign-in name.")],
+    role: Annotated[list[str], typer.Option(help="User role (repeatable); these and no others.")],
+    config: Config = DEFAULT_CONFIG,
+) -> None:
+    """Give an official other roles; an authority keeps at least one local administrator.
+
+    **Example** `imi-node users roles mari --role handler --role local-administrator`
+    """
+    from node.cli.acting import acting as beside
+
+    async def act(registry: Registry) -> None:
+        official, user = await registry.operator_for(login)
+        name = (await registry.colleague(official, user)).name
+        await registry.change_user(official, user, name=name, roles=role)
+
+    beside(config, act)
+    console.print(f"{login} has the roles {', '.join(role)} now.")
+
+
+@app.command("close")
+def close(login: Annotated[str, typer.Argument(help="Sign-in name.")], config: Config = DEFAULT_CONFIG) -> None:
+    """Close an account: its sessions end, its data are blocked for three years and then erased.
+
+    **Example** `imi-node users close mari`
+    """
+    from node.cli.acting import acting as beside
+
+    async def act(registry: Registry) -> None:
+        await registry.close_user(*await registry.operator_for(login))
+
+    beside(config, act)
+    console.print(f"{login} cannot sign in any more.")
+
+
 async def _add(  # one act's fields
     config: Path, login: str, password: str, authority: str, roles: list[str], name: str, language: str, *, token: bool
 ) -> str:
+    from node.casework.errors import UnknownRole
+    from node.casework.registering import NOT_GIVEN
     from node.casework.users import Users  # late: argon2 and the database are needed only here
+    from node.catalogue import Catalogue
     from node.clock import SystemClock
+    from node.settings import shipped
 
-    with stores(config) as (_, database):
+    with stores(config) as (settings, database):
+        known = Catalogue.load(settings.catalogue or shipped()).lists["user-role"]
+        if unknown := set(roles) - (set(known) - NOT_GIVEN):
+            may = ", ".join(one for one in known if one not in NOT_GIVEN)
+            raise UnknownRole(f"no user has the role {min(unknown)}; there are {may}", role=min(unknown)[:40])
         users = Users(database, SystemClock())
         await users.create_user(
             login=login,

@@ -256,7 +256,9 @@ class Federation:
         def publish(change: Change, by: By) -> None:
             node.directory.publish(node.name, [change], self.signing[NodeId("EU")].signer, by=by)
 
-        return Registry(node.casework, node.directory, users, publish)
+        return Registry(
+            node.casework.tools, database=node.database, directory=node.directory, users=users, publish=publish
+        )
 
     def waiting(self, sender: NodeId) -> list[Any]:
         def rows(session: Session) -> list[Any]:

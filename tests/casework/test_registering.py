@@ -71,7 +71,13 @@ class Office:
             self.node.directory.publish(NodeId(node), [change], signer, by=by)
 
         self.users = Users(self.node.database, world.clock, hasher=QUICK)
-        self.registry = Registry(self.node.casework, self.node.directory, self.users, write if publish else None)
+        self.registry = Registry(
+            self.node.casework.tools,
+            database=self.node.database,
+            directory=self.node.directory,
+            users=self.users,
+            publish=write if publish else None,
+        )
         self.data = self.official("EE:coordinator", "data-administrator", "local-administrator")
 
     def official(self, authority, *roles):
