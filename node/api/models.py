@@ -146,6 +146,8 @@ class Authority(_Out):
 class Authorities(_Out):
     authorities: list[Authority]
     understood: list[str] = Field(description="Professions and activities that the words name.")
+    partial: bool = Field(description="No authority has all words; these have most of them.")
+    coordinators: list[Authority] = Field(description="Where few or none were found: who knows whom to ask.")
     more: bool
 
 
@@ -179,6 +181,19 @@ class Register(_Out):
 class Registers(_Out):
     registers: list[Register]
     more: bool
+
+
+class Competent(_Out):
+    """Who is competent, and why."""
+
+    authorities: list[Authority]
+    reason: str = Field(
+        description="`region`: their territory holds the place; `parts`: they are for parts of it; `nationwide`; `regional`: "
+        "each for its own region; `coordinator`: no authority is listed; `nobody`."
+    )
+    text: str = Field(description="The reason in words, in the reader's language.")
+    region: str = Field(description="NUTS code of the place; empty if none was asked for or it is not known.")
+    place_known: bool
 
 
 class FieldSpec(_Out):

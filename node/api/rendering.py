@@ -22,8 +22,8 @@ _PLAIN = ("yes-no-unknown", "check")  # answer types whose values are words of t
 class Words(Protocol):
     """Texts of interface and catalogue."""
 
-    def t(self, lang: str, key: str, /) -> str:
-        """The text of a key, in this language or the next best."""
+    def t(self, lang: str, key: str, /, **values: object) -> str:
+        """The text of a key, in this language or the next best, filled in."""
         ...
 
 

@@ -6,6 +6,7 @@ import asyncio
 import hashlib
 import re
 from collections.abc import AsyncIterator
+from functools import partial
 from typing import Final
 from urllib.parse import quote
 
@@ -18,6 +19,7 @@ from node.api.problems import BadRequest
 from node.api.rendering import Renderer
 from node.casework.views import DraftContent, Once
 from node.catalogue.texts import LANGUAGES
+from node.directory.competence import Need, reason_in_words
 from node.domain.procedures import Procedure
 from node.ids import CaseNumber, parse_authority, parse_number, parse_state
 from node.local_store.files import MAX_FILE_BYTES, FileTooLarge
@@ -40,11 +42,44 @@ async def search_authorities(request: web.Request) -> web.Response:
         activity=query.get("activity"),
         role=query.get("role"),
         nuts=query.get("nuts"),
+        language=query.get("language"),
         limit=_number(query.get("limit", "20"), most=MAX_FOUND),
     )
     renderer = _renderer(request)
-    authorities = [renderer.authority(hit.authority) for hit in found.hits]
-    return json_of(models.Authorities(authorities=authorities, understood=list(found.understood), more=found.has_more))
+    return json_of(
+        models.Authorities(
+            authorities=[renderer.authority(hit.authority) for hit in found.hits],
+            understood=list(found.understood),
+            partial=found.partial,
+            coordinators=[renderer.authority(authority) for authority in found.fallback],
+            more=found.has_more,
+        )
+    )
+
+
+async def find_competent(request: web.Request) -> web.Response:
+    query = _query(request, _NEED)
+    if missing := sorted(_NEEDED - {name for name, value in query.items() if value}):
+        raise BadRequest(f"the query lacks {', '.join(missing)}")
+    need = Need(
+        area=query["area"],
+        state=parse_state(query["state"]),
+        profession=query.get("profession", ""),
+        activity=query.get("activity", ""),
+        region=query.get("nuts", ""),
+        place=query.get("place", "")[:200],
+    )
+    found = await asyncio.to_thread(request.app[DIRECTORY].competent, need)
+    renderer = _renderer(request)
+    return json_of(
+        models.Competent(
+            authorities=[renderer.authority(authority) for authority in found.authorities],
+            reason=found.reason.value,
+            text=reason_in_words(need, found, partial(renderer.words.t, renderer.lang)),
+            region=found.region,
+            place_known=found.is_place_known,
+        )
+    )
 
 
 async def get_authority(request: web.Request) -> web.Response:
@@ -227,7 +262,8 @@ _SEARCH: Final = {
     "profession": "Code of the list `profession`.",
     "activity": "Code of the list `activity`.",
     "role": "Directory role in an area: `professional-qualifications/ca`.",
-    "nuts": "NUTS code of the territory.",
+    "nuts": "NUTS code of a region: found are its bodies, those of its parts, and those whose territory holds it.",
+    "language": "Working language of the authority: two letters.",
     "limit": f"At most {MAX_FOUND}; 20 unless given.",
 }
 _REGISTERS: Final = {
@@ -237,6 +273,15 @@ _REGISTERS: Final = {
     "access": "Who may consult it: public, authorities or on-request.",
     "limit": f"At most {MAX_FOUND}; 20 unless given.",
 }
+_NEED: Final = {
+    "area": "Legal area.",
+    "state": "State code, EL for Greece.",
+    "profession": "Code of the list `profession`.",
+    "activity": "Code of the list `activity`.",
+    "nuts": "NUTS code of the place.",
+    "place": "Instead of `nuts`: a town, postal code or region, as typed.",
+}
+_NEEDED: Final = frozenset({"area", "state"})
 _LIST: Final = {
     "kind": "Kind of procedure: request, alert …",
     "open": "`true`: closed ones are left out.",
@@ -250,6 +295,10 @@ ROUTES: Final = (
     Route(
         method="GET", path="/authorities", handler=search_authorities, gives=models.Authorities, query=_SEARCH,
         summary="Find competent authorities and coordinators of all States.",
+    ),
+    Route(
+        method="GET", path="/authorities/competent", handler=find_competent, gives=models.Competent, query=_NEED,
+        required=_NEEDED, summary="Who is competent for a profession or activity in a place: the authority, else its coordinator.",
     ),
     Route(
         method="GET", path="/authorities/{id}", handler=get_authority, gives=models.Authority,

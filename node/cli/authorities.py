@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from node.cli import importing
-from node.cli.common import DEFAULT_CONFIG, Config, console, table
+from node.cli.common import DEFAULT_CONFIG, Config, console, plain, table
 from node.cli.directory import Alone, own_logs, signer_of
 from node.directory.intake import AUTHORITIES
 from node.directory.model import Authority
@@ -85,6 +87,10 @@ def search(
     words: Annotated[list[str], typer.Argument(help="Words of name, place or profession, in any script.")],
     state: Annotated[str, typer.Option(help="Only this State.")] = "",
     area: Annotated[str, typer.Option(help="Only this legal area.")] = "",
+    region: Annotated[
+        str, typer.Option(help="Only a NUTS region: its bodies, and those whose territory holds it.")
+    ] = "",
+    language: Annotated[str, typer.Option(help="Only those that work in this language.")] = "",
     limit: Annotated[int, typer.Option(help="At most so many.", min=1, max=100)] = 20,
     config: Config = DEFAULT_CONFIG,
 ) -> None:
@@ -98,13 +104,52 @@ def search(
     directory = Directory(load(config).data)
     try:
         result = directory.search(
-            " ".join(words), state=parse_state(state) if state else None, area=area or None, limit=limit
-        )
+            " ".join(words), state=parse_state(state) if state else None, area=area or None, nuts=region or None,
+            language=language or None, limit=limit,
+        )  # fmt: skip
     finally:
         directory.close()
+    if result.partial:
+        console.print("No authority has all words; these have most of them.")
+    _list(hit.authority for hit in result.hits)
+    if result.fallback:
+        console.print("Coordinators who know whom to ask:")
+        _list(result.fallback)
+
+
+@app.command("competent")
+def competent(
+    area: Annotated[str, typer.Argument(help="Legal area: professional-qualifications.")],
+    state: Annotated[str, typer.Argument(help="State of the authority.")],
+    profession: Annotated[str, typer.Option(help="Code of the list `profession`.")] = "",
+    activity: Annotated[str, typer.Option(help="Code of the list `activity`.")] = "",
+    place: Annotated[str, typer.Option(help="Town, postal code, region or NUTS code.")] = "",
+    config: Config = DEFAULT_CONFIG,
+) -> None:
+    """Who is competent for a profession or an activity in a place: the authority, else its coordinator, and why.
+
+    **Example** `imi-node authorities competent professional-qualifications FR --profession doctor --place Marseille`
+    """
+    from node.directory import Directory
+    from node.directory.competence import Need, reason_in_words
+    from node.settings import load, shipped
+    from node.texts import ENGLISH, Texts
+
+    need = Need(area=area, state=parse_state(state), profession=profession, activity=activity, place=place)
+    directory = Directory(load(config).data)
+    try:
+        found = directory.competent(need)
+    finally:
+        directory.close()
+    texts = Texts.load(shipped())
+    console.print(plain(reason_in_words(need, found, partial(texts.t, ENGLISH))))
+    _list(found.authorities)
+
+
+def _list(found: Iterable[Authority]) -> None:
     table(
         "", ("id", "name", "node", "competence"),
-        [(h.authority.id, h.authority.name, h.authority.node, _competence(h.authority)) for h in result.hits],
+        [(a.id, a.name, a.node, _competence(a)) for a in found],
         empty="Nothing found. Try fewer words, or the beginning of a word.",
     )  # fmt: skip
 

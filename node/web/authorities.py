@@ -10,30 +10,53 @@ from urllib.parse import urlencode
 
 from aiohttp import web
 
+from node.directory import Directory, SearchResult
+from node.directory.competence import Need, reason_in_words
 from node.directory.model import Authority
-from node.ids import parse_authority, parse_state
+from node.directory.regions import regions_of
+from node.directory.search import ANY
+from node.ids import State, parse_authority, parse_state
 from node.pages import FRAME, LANG, render
+from node.texts import NAMES
 from node.web.keys import CATALOGUE, DIRECTORY
 
 PAGE: Final = 20
 MOST: Final = 200
-_FILTERS: Final = ("state", "profession", "area")
+_FILTERS: Final = ("state", "profession", "area", "activity", "nuts", "role", "language")
+_NEED: Final = ("area", "state", "profession", "activity")
+_FIRST: Final = 3  # filters that are always shown
 routes = web.RouteTableDef()
 
 
 @routes.get("/authorities")
 async def search(request: web.Request) -> web.Response:
-    """Words in any language, narrowed by State, profession and area; more by a link."""
-    asked = {name: request.query.get(name, "").strip()[:200] for name in ("q", *_FILTERS)}
-    options = _options(request)
+    """Words in any language, narrowed by State, region, area, profession, activity, role and language; more by a link."""
+    asked = _asked(request, ("q", *_FILTERS))
+    options = _options(request, asked["state"])
     known = {name: asked[name] for name in _FILTERS if asked[name] in dict(options[name])}
-    state = parse_state(known["state"]) if "state" in known else None
-    codes = {"profession": known.get("profession"), "area": known.get("area")}
+    state = parse_state(known.pop("state")) if "state" in known else None
     limit = limit_of(request.query.get("limit", ""))
-    ask = partial(request.app[DIRECTORY].search, asked["q"], limit=limit, state=state, **codes)
-    found = await asyncio.to_thread(ask)
+    found = await asyncio.to_thread(partial(_search, request.app[DIRECTORY], asked["q"], state, known, limit))
     more = f"/authorities?{urlencode({**asked, 'limit': limit + PAGE})}" if found.has_more and limit < MOST else ""
-    return render(request, "authorities.html", asked=asked, options=options, found=found, more=more)
+    return render(
+        request, "authorities.html", asked=asked, options=options, found=found, more=more,
+        first=_FILTERS[:_FIRST], others=[name for name in _FILTERS[_FIRST:] if options[name]],
+    )  # fmt: skip
+
+
+@routes.get("/authorities/competent")
+async def who_is_competent(request: web.Request) -> web.Response:
+    """From area, profession or activity, State and place to the authority, else its coordinator, and why."""
+    asked = _asked(request, (*_NEED, "place"))
+    options = _options(request, asked["state"])
+    known = {name: asked[name] for name in _NEED if asked[name] in dict(options[name])}
+    found, reason = None, ""
+    if {"area", "state"} <= known.keys():
+        state = parse_state(known.pop("state"))
+        need = Need(**known, state=state, place=asked["place"])
+        found = await asyncio.to_thread(request.app[DIRECTORY].competent, need)
+        reason = reason_in_words(need, found, partial(request.app[FRAME].texts.t, request[LANG]))
+    return render(request, "competent.html", asked=asked, options=options, need=_NEED, found=found, reason=reason)
 
 
 @routes.get("/authorities/{id}")
@@ -49,14 +72,28 @@ def limit_of(text: str) -> int:
     return min(max(int(text), PAGE), MOST) if text.isascii() and text.isdecimal() and len(text) < 5 else PAGE
 
 
-def _options(request: web.Request) -> Mapping[str, list[tuple[str, str]]]:
-    """The choices of each filter, by their names in the reader's language."""
+def _asked(request: web.Request, names: Iterable[str]) -> dict[str, str]:
+    return {name: request.query.get(name, "").strip()[:200] for name in names}
+
+
+def _search(directory: Directory, words: str, state: State | None, known: dict[str, str], limit: int) -> SearchResult:
+    """A role is chosen without its area: it is the area asked for, or any."""
+    role = f"{known.get('area', ANY)}/{known['role']}" if "role" in known else None
+    return directory.search(words, state=state, limit=limit, **{**known, "role": role})
+
+
+def _options(request: web.Request, state: str) -> Mapping[str, list[tuple[str, str]]]:
+    """The choices of each filter, by their names in the reader's language; regions are those of the State chosen."""
     catalogue = request.app[CATALOGUE]
     areas = {procedure.area for procedure in catalogue.procedures.values()}
     return {
         "state": named(request, "list.country", catalogue.lists["country"]),
         "profession": named(request, "list.profession", catalogue.lists["profession"]),
         "area": named(request, "area", areas),
+        "activity": named(request, "list.activity", catalogue.lists["activity"]),
+        "role": named(request, "list.directory-role", catalogue.lists["directory-role"]),
+        "language": sorted(((code, name) for code, name in NAMES.items()), key=lambda pair: pair[1].casefold()),
+        "nuts": [(nuts, f"{nuts} {name}") for nuts, name in regions_of(State(state))] if state else [],
     }
 
 

@@ -46,6 +46,7 @@ class Choice:
     asked: Asked
     states: Sequence[tuple[str, str]]  # to narrow a search; empty: no search is needed
     has_more: bool
+    is_partial: bool  # none has all the words
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,7 +64,7 @@ class Recipients:
         """The authorities for a control: those chosen first, then those found. Reads the directory: run it on a thread."""
         linked = self._linked(control)
         few = self._few(control)
-        found, more = (few, False) if few is not None else self._search(control, asked)
+        found, more, is_partial = (few, False, False) if few is not None else self._search(control, asked)
         found = [*linked, *(a for a in found if a not in linked)]
         kept = [a for name in chosen if (a := self._get(name)) is not None]
         shown = {a.id: a for a in (*kept, *found)} if few is None else {a.id: a for a in (*found, *kept)}
@@ -80,6 +81,7 @@ class Recipients:
             asked=asked,
             states=sorted(((s, self.words.plain(f"list.country.{s}")) for s in states), key=lambda pair: pair[1]),
             has_more=more,
+            is_partial=is_partial,
         )
 
     def all(self, control: Control) -> list[str]:
@@ -110,7 +112,7 @@ class Recipients:
         fitting = [a for a in found.values() if self._may(control, a)]
         return sorted(fitting, key=lambda a: (a.state, a.name)) if len(fitting) <= limit else None
 
-    def _search(self, control: Control, asked: Asked) -> tuple[list[Authority], bool]:
+    def _search(self, control: Control, asked: Asked) -> tuple[list[Authority], bool, bool]:
         state = self._only_state(control) or (State(asked.state) if asked.state else None)
         role = self._role(control)
         scope = f"{self.procedure.area}/{role}" if role else None
@@ -118,7 +120,7 @@ class Recipients:
         found = [
             hit.authority for hit in result.hits if self._may(control, hit.authority) and self._roles(hit.authority)
         ]
-        return found[:FOUND], result.has_more or len(found) > FOUND
+        return found[:FOUND], result.has_more or len(found) > FOUND, result.partial and bool(found)
 
     def _linked(self, control: Control) -> list[Authority]:
         """For a control that names coordinators: those linked to the authority acted for, those of the area first."""
