@@ -628,9 +628,8 @@ class World:
             return
         still = {m.authority for m in node.leaving.values()}.difference(gone).union(node.hosted, node.expected())
         may_have = set().union(*(may_read.get(a, ()) for a in still))
-        passed_on = {(e, a) for to, e, a in node.sent if any(to == node.leaving[one].new for one in gone)}
         was_for = set().union(*(may_read[a] for a in gone))
-        lost = node.parts & (node.used | passed_on) & was_for - may_have
+        lost = node.parts & node.used & was_for - may_have
         self.crossed["part deleted by the old home"] += len(lost)
         node.parts -= lost
         node.used -= lost
