@@ -5,10 +5,11 @@ VENV := .venv
 BIN := $(VENV)/bin
 DIR ?= build/demo
 SECONDS ?= 60
+SEEDS ?= 200
 RUN := $(BIN)/imi-node
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-all interop conformance lint bench bench-peers fuzz fuzz-one lock clean
+.PHONY: help demo test test-all interop conformance lint bench bench-peers simulate fuzz fuzz-one lock clean
 
 help: ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
@@ -54,6 +55,9 @@ lint: $(VENV)/.dev ## ruff, mypy strict, import-linter
 
 bench: $(VENV)/.dev ## measure; prints a table and writes build/bench.json (ARGS="search", BENCH_SIZES="15000 300000")
 	@$(BIN)/python -m bench $(ARGS)
+
+simulate: $(VENV)/.dev ## directories that converge whatever happens (SEEDS=200; SEED=17: one, told line by line)
+	@$(BIN)/python -m tests.simulation $(if $(SEED),--seed $(SEED),--seeds $(SEEDS)) $(ARGS)
 
 fuzz: $(VENV)/.fuzz ## fuzz what reads bytes from peers (SECONDS=60 for each target; ARGS="security" or "--help")
 	@$(BIN)/python -m tests.fuzz --seconds $(SECONDS) $(ARGS)
