@@ -21,7 +21,7 @@ from rich.table import Table
 
 from node import log
 
-MODULES = ("messages", "delivery", "cases", "directory", "importing", "search", "start")
+MODULES = ("messages", "delivery", "cases", "directory", "replication", "spreading", "importing", "search", "start")
 MORE = ("peers",)  # only when named: needs Java and a quarter of an hour
 TARGET = Path("build/bench.json")
 
