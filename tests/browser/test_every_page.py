@@ -18,7 +18,16 @@ WITH_DATA = {
     "/sign-in": ["/sign-in"],
     "/languages": ["/languages?back=/work"],
     "/{name}": ["/help", "/privacy", "/accessibility", "/keyboard"],
-    "/authorities": ["/authorities", "/authorities?q=profesor", "/authorities?q=xyzxyz"],
+    "/authorities": [
+        "/authorities",
+        "/authorities?q=profesor",
+        "/authorities?q=xyzxyz",
+        "/authorities?q=profesor+xyzxyz&state=RO&nuts=RO1",
+    ],
+    "/authorities/competent": [
+        "/authorities/competent",
+        "/authorities/competent?area=professional-qualifications&state=RO&profession=doctor&place=xyzxyz",
+    ],
     "/authorities/{id}": ["/authorities/RO:9b96e157d7"],
     "/our-authority": ["/our-authority"],
     "/registers": ["/registers", "/registers?q=registre&state=FR", "/registers?q=xyzxyz"],
