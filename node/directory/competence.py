@@ -16,11 +16,12 @@ from node.directory.folding import MAX_TYPED, spellings, words
 from node.directory.index import PLACE, All, Expression, Index, Some, Word, code
 from node.directory.model import Authority
 from node.directory.regions import region_names
+from node.directory.search import LOCAL
 from node.ids import AuthorityId, State
 
 MOST: Final = 20
 _ROLES: Final = ("ca", "alert-authority")
-_TOWNS: Final = 200  # bodies of a town that are asked for their region
+_TOWNS: Final = 200  # bodies that are looked at
 _SHORTEST: Final = 3  # letters of a NUTS code of level 1
 
 
@@ -116,9 +117,15 @@ def _nearest(
     if not region:
         steps.append((code("nuts", state), Reason.REGIONAL))
     for where, reason in steps:
-        rows = index.first(All((wanted, where)), limit=MOST)
-        if found := [authority for row in rows if (authority := read(AuthorityId(row.id)))]:
-            return found, reason
+        rows = index.first(All((wanted, where)), limit=_TOWNS)
+        found = [authority for row in rows if (authority := read(AuthorityId(row.id)))]
+        if reason in (
+            Reason.PARTS,
+            Reason.REGIONAL,
+        ):  # a national body that only has its seat there is not for the region
+            found = [authority for authority in found if authority.territory or authority.level in LOCAL]
+        if found:
+            return found[:MOST], reason
     return [], Reason.NOBODY
 
 

@@ -67,7 +67,7 @@ CREATE TABLE IF NOT EXISTS moves (id TEXT NOT NULL, node TEXT NOT NULL, to_node 
 _MOVES_OF: Final = "SELECT data FROM moves WHERE id = ?"
 _MIN_BEGINNING: Final = 4
 _MAX_CODES: Final = 20
-_LOCAL: Final = ("local", "regional", "regional_or_local")
+LOCAL: Final = ("local", "regional", "regional_or_local")
 ACTIVE: Final = ("status", "active")
 ANY: Final = "any"  # the area of a role, whichever it is
 
@@ -469,5 +469,5 @@ def _regions(record: Authority | Register) -> tuple[str, ...]:
 
 def _territory(record: Authority | Register) -> tuple[str, ...]:
     """The regions a body is for; without any it is for its whole State, unless it says that it is a local one."""
-    is_local = isinstance(record, Authority) and record.level in _LOCAL
+    is_local = isinstance(record, Authority) and record.level in LOCAL
     return record.territory or (() if is_local else (record.state,))

@@ -27,7 +27,7 @@ def germany(tmp_path):
         body("munich", "DE212", address={"city": "München", "postal_code": "80331"}),
         body("upper-bavaria", "DE21", professions=("doctor", "nurse")),
         body("bavaria", "DE2", professions=("pharmacist",)),
-        body("nationwide", professions=("architect",)),
+        body("nationwide", professions=("architect",), address={"city": "Berlin", "nuts": "DE300"}),
         body("hamburg", "DE600", professions=("midwife",), address={"city": "Hamburg"}),
         body(
             "town-hall",
@@ -58,6 +58,7 @@ def ask(directory: Directory, **more):
         ({"profession": "pharmacist", "region": "DE212"}, ["bavaria"], Reason.REGION),
         ({"profession": "doctor", "region": "DE2"}, ["munich", "upper-bavaria"], Reason.PARTS),
         ({"profession": "architect", "region": "DE212"}, ["nationwide"], Reason.NATIONWIDE),
+        ({"profession": "architect", "region": "DE3"}, ["nationwide"], Reason.NATIONWIDE),  # it only has its seat there
         ({"profession": "architect"}, ["nationwide"], Reason.NATIONWIDE),
         ({"profession": "doctor"}, ["munich", "upper-bavaria"], Reason.REGIONAL),
         ({"profession": "midwife", "region": "DE212"}, ["coordinator-bavaria"], Reason.COORDINATOR),
