@@ -60,14 +60,14 @@ def _measured(size: int, names: str) -> list[dict[str, Any]]:
             [sys.executable, "-m", "bench.replication", str(folder)], check=True, capture_output=True, text=True
         )
         found = json.loads(done.stdout.splitlines()[-1])
-    key, note = f"directory.log.{size}.{names}", f"{size:,} entries, {NAMED[names]}"
+    note = f"{size:,} entries, {NAMED[names]}"
     return [
-        {"key": f"{key}.cpu", "what": "verify, apply and index a whole log, CPU", "value": found["cpu"], "unit": "s",
+        {"key": f"directory.log.{size}.{names}.cpu", "what": "verify, apply and index a whole log, CPU", "value": found["cpu"], "unit": "s",
          "goal": _GOALS.get((size, names), ""), "note": note},
-        {"key": f"{key}.wire", "what": "pages on the wire, gzip", "value": wire / 1e6, "unit": "MB",
+        {"key": f"directory.log.{size}.{names}.wire", "what": "pages on the wire, gzip", "value": wire / 1e6, "unit": "MB",
          "note": f"{note}; {wire / size:.0f} bytes each"},
-        {"key": f"{key}.memory", "what": "peak memory of the process", "value": found["memory"], "unit": "MB", "note": note},
-        {"key": f"{key}.file", "what": "its copy and index on disk", "value": found["file"], "unit": "MB", "note": note},
+        {"key": f"directory.log.{size}.{names}.memory", "what": "peak memory of the process", "value": found["memory"], "unit": "MB", "note": note},
+        {"key": f"directory.log.{size}.{names}.file", "what": "its copy and index on disk", "value": found["file"], "unit": "MB", "note": note},
     ]  # fmt: skip
 
 

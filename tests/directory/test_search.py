@@ -54,7 +54,7 @@ def names(directory: Directory, typed: str, **more) -> list[str]:
 
 
 def test_names_are_found_by_who_types_another_script(europe):
-    """As people type, written down by hand (transliteration.csv); `held-out` rows had no part in making the rules."""
+    """As people type, written down by hand (transliteration.csv); `held-out` rows were looked at only once while the rules were made."""
     asked, found = Counter(), Counter()
     with (Path(__file__).parent / "transliteration.csv").open(encoding="utf-8", newline="") as file:
         for row in csv.DictReader(file):
