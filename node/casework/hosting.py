@@ -116,11 +116,15 @@ def _scope(case: Case, party: AuthorityId) -> Scope:
 
 
 def answer(case: Case) -> None:
-    """Sign `taken-over` for each party that came here, once all that it brings is here."""
+    """Sign `taken-over` for each party that came here, once all that it brings is here.
+
+    Where a `moved` was accepted, no other is answered: an emptier one would end what the authority did.
+    """
     coming = [event for event in _moves(case) if event.control["to"] == case.tools.node and _is_current(case, event)]
     chosen = moves.accepted(case.session, case.id) if coming else {}
     for event in coming:
-        if event.id != chosen.get(event.author) and not names_nothing(event):
+        accepted = chosen.get(event.author)
+        if event.id != accepted and (accepted or not names_nothing(event)):
             continue
         taken = taken_over(
             case.events(),

@@ -186,8 +186,8 @@ def taken_over(
 
 
 def names_nothing(moved: Event) -> bool:
-    """Whether a `moved` hands over the bare case: to answer it gives the old node's steps no right."""
-    return not moved.control["events"]
+    """Whether a `moved` hands over the bare case: to answer it gives the old node's steps no right, and ends none."""
+    return moved.seq == 1 and not moved.control["events"]
 
 
 def is_on_its_way(events: Iterable[Event], moved: Event, *, signers: Signers) -> bool:

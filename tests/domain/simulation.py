@@ -602,7 +602,7 @@ class World:
             move = node.coming.get(event.author)
             if move is None or node.home(event.author) != node.name or nth(event) != move.nth:
                 continue
-            if event is not move.answer_to and not names_nothing(event):
+            if event is not move.answer_to and (move.answer_to or not names_nothing(event)):
                 continue
             answer = taken_over(
                 node.events.values(),
