@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import logging
 import sys
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import closing
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
+import structlog
 import typer
 from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
@@ -24,7 +26,6 @@ from node.directory.replication import LogId
 from node.directory.rows import Row, read_rows
 from node.errors import Refused
 from node.ids import NodeId, parse_node
-from node.log import configure as configure_log
 from node.settings import load
 
 if TYPE_CHECKING:
@@ -68,22 +69,36 @@ class Order:
 
 def run(intake: Intake, order: Order, *, node: str, config: Path, overlay: Path | None = None) -> int:
     """Import one file; the exit code: 1 if a row was refused."""
-    configure_log(level="warning")  # what is followed and found is said by the command itself
-    lay = _overlay(overlay)
+    with _quiet_log():
+        return _run(intake, order, node, config, _overlay(overlay))
+
+
+@contextmanager
+def _quiet_log() -> Iterator[None]:
+    """Warnings only: what is followed and found is said by the command itself."""
+    before = structlog.get_config()
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.WARNING))
+    try:
+        yield
+    finally:
+        structlog.configure(**before)
+
+
+def _run(intake: Intake, order: Order, node: str, config: Path, lay: Overlay | None) -> int:
     if order.dry_run:
         settings = load(config)
         with closing(Directory(settings.data)) as directory:
             home = parse_node(node) if node else settings.node
-            return _Run(directory, intake, home, order, lay, None).all()
+            return _Import(directory, intake, home, order, lay, None).all()
     with own_logs(config, alone=order.alone) as (settings, keys, directory):
         home = parse_node(node) if node else settings.node
         signer = signer_of(home, settings, keys)
         directory.catch_up()  # an import that was broken off may have left the copy behind the log
-        return _Run(directory, intake, home, order, lay, signer).all()
+        return _Import(directory, intake, home, order, lay, signer).all()
 
 
 @dataclass(frozen=True, slots=True)
-class _Run:
+class _Import:
     directory: Directory
     intake: Intake
     home: NodeId

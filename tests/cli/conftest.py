@@ -1,9 +1,8 @@
-"""A founded node's folder without a running node; commands leave the log's settings as they were."""
+"""A founded node's folder without a running node."""
 
 from __future__ import annotations
 
 import pytest
-import structlog
 
 from node.making import make_stores
 from pki.founding import Founding, NodePlan
@@ -19,6 +18,4 @@ def node_config(tmp_path):
     make_stores(data, founding.publisher.root_bytes())
     config = data / "node.toml"
     config.write_text(f'node = "EE"\ndata = "{data}"\n', encoding="utf-8")
-    before = structlog.get_config()
-    yield config
-    structlog.configure(**before)
+    return config
