@@ -133,8 +133,14 @@ async def _start(
     running.append((processes, http))
     await processes.start_all()
     stage = Stage(folder=folder, http=http, places=known, processes=processes, transcript=Transcript(console))
-    await stage.same_directory()
+    total = sum(len(found) for found in cast.authorities.values())
+    for node in known:
+        await until(f"all {total} authorities at {node}", partial(_knows_all, stage, node, total), seconds=90)
     return stage
+
+
+async def _knows_all(stage: Stage, node: NodeId, total: int) -> bool | None:
+    return True if await stage.metric(node, "imi_directory_authorities") == total else None
 
 
 def _place(folder: Path, node: str, relay: str | None) -> plan.NodePlace:

@@ -18,13 +18,16 @@ from .conftest import (
     body,
     change,
     content,
+    done,
     entry_says,
     in_state,
     knows,
+    run,
 )
 
 pytestmark = [pytest.mark.long, pytest.mark.timeout(240)]
 FEDERAL, BAVARIA, HAMBURG, SCHOOL = "DE:federal", "DE:bavaria", "DE:hamburg", "EE:school"
+MOVING = "DE:moving"
 APPROVED = {AREA: {"approve-requests": "yes", "approve-replies": "yes"}}
 AUTHORITIES = (
     body(SCHOOL, "EE", "Education Board"),
@@ -32,11 +35,16 @@ AUTHORITIES = (
     body(BAVARIA, "DE-BY", "Regierung von Oberbayern", coordinator=FEDERAL),
     body("DE:by-approved", "DE-BY", "Schulamt Passau", coordinator=FEDERAL, settings=APPROVED),
     body(HAMBURG, "DE-HH", "Schulbehörde Hamburg"),
+    body(MOVING, "DE", "Landesamt Nürnberg"),
 )
 USERS = {
     "EE": (("school", SCHOOL, ("handler",), "en"),),
-    "DE": (("federal", FEDERAL, ("handler", "referral-handler"), "de"),),
-    "DE-BY": (("bavaria", BAVARIA, ("handler",), "de"), ("passau", "DE:by-approved", ("handler",), "de")),
+    "DE": (("federal", FEDERAL, ("handler", "referral-handler"), "de"), ("before", MOVING, ("handler",), "de")),
+    "DE-BY": (
+        ("bavaria", BAVARIA, ("handler",), "de"),
+        ("passau", "DE:by-approved", ("handler",), "de"),
+        ("after", MOVING, ("handler",), "de"),
+    ),
     "DE-HH": (("hamburg", HAMBURG, ("handler",), "de"),),
 }
 
@@ -143,5 +151,39 @@ def test_the_coordinator_allocates_to_an_authority_of_another_node(decentralised
         await accept_and_answer(hamburg, number)
         await in_state(school, number, "answered")
         assert (await federal.case(number))["our_roles"] == []
+
+    decentralised.play(story)
+
+
+def test_an_authority_moves_to_another_node_while_a_case_is_open_and_the_case_goes_on(decentralised):
+    async def story(stage: Stage) -> None:
+        school, before, after = (stage.hand_of(login) for login in ("school", "before", "after"))
+        number = await school.open(REQUEST, "send", asked(MOVING), content("CANARY-MOVED"))
+        case = await in_state(before, number, "awaiting-acceptance")
+        await before.step(number, "accept", {"date": case["variables"]["agreed"]})
+        await in_state(school, number, "accepted")
+        old, new = (("--config", stage.places[NodeId(node)].folder / "node.toml") for node in ("DE", "DE-BY"))
+        assert "leaves with 1 case" in await done("node", "authorities", "move", MOVING, "--to", "DE-BY", *old)
+
+        async def is_taken() -> bool | None:
+            code, _ = await run("node", "authorities", "accept-move", MOVING, *new)
+            return True if code == 0 else None
+
+        await until("the authority at DE-BY", is_taken, seconds=60)
+        await entry_says(school, MOVING, node="DE-BY")
+
+        async def is_answered() -> bool | None:  # refused until the case has come whole
+            await after.step(number, "answer", {"questions": ["Q2", "Q3"]}, answers("Now from DE-BY."))
+            return True
+
+        await until("the answer from DE-BY", is_answered)
+        answered = await in_state(school, number, "answered")
+        assert authors(answered) == {SCHOOL, MOVING}
+        assert {q["answered_by"] for q in answered["questions"]} == {MOVING}
+        assert await stage.refused(before.case(number)) == "refused.authority-moving"
+        later = await school.open(REQUEST, "send", asked(MOVING), content("CANARY-LATER"))
+        await in_state(after, later, "awaiting-acceptance")
+        await stage.quiet()
+        assert stage.files_with("DE", later.encode()) == []
 
     decentralised.play(story)
