@@ -337,9 +337,10 @@ class Replica(Copies):
     def registers(
         self, text: str, *, state: State | None = None, codes: Sequence[tuple[str, str]] = (), limit: int = 20
     ) -> tuple[Register, ...]:
-        """Registers by name, what is found in them, profession and State, best first."""
+        """Registers by name, what is found in them, profession and State, best first; all words must fit."""
         found, _ = self._look_up(Register.kind, text, state=state, codes=codes, limit=limit)
-        records = (self.record(Register.kind, AuthorityId(name)) for name, _ in found.rows)
+        rows = () if found.partial else found.rows
+        records = (self.record(Register.kind, AuthorityId(name)) for name, _ in rows)
         return tuple(one[0] for one in records if one and isinstance(one[0], Register))
 
     def _look_up(
