@@ -13,6 +13,7 @@ from node.catalogue.texts import LANGUAGES
 from node.directory import Directory
 from node.directory.folding import fold
 from node.directory.model import Authority
+from node.directory.regions import regions_of
 from node.directory.rules import official_languages
 from node.errors import ImiError
 from node.ids import AuthorityId, NodeId, State, parse_authority, state_of
@@ -30,7 +31,6 @@ LONGEST_NAME: Final = 400
 LONGEST_TEXT: Final = 4000
 MOST_KEYWORDS: Final = 40
 MOST_TERRITORIES: Final = 100
-_NUTS: Final = re.compile(r"[A-Z]{2}[0-9A-Z]{0,3}")
 _EMAIL: Final = re.compile(r"[^\s@<>\"]{1,64}@[^\s@<>\"]{1,190}")
 _WEBSITE: Final = re.compile(r"https?://[^\s<>\"]{1,500}")
 _LOOKALIKES: Final = 5
@@ -172,7 +172,8 @@ def _of_codes(
         if any(code not in catalogue.lists.get(name, ()) for code in codes):
             yield {"profession": "professions", "activity": "activities"}[name], "choice"
     territories = profile.territory
-    if len(territories) > MOST_TERRITORIES or any(not _NUTS.fullmatch(c) or c[:2] != state for c in territories):
+    known = {state, *(code for code, _ in regions_of(state))}
+    if len(territories) > MOST_TERRITORIES or any(code not in known for code in territories):
         yield "territory", "territory"
     if profile.parent and not _is_known(profile.parent, state, find):
         yield "parent", "unknown"
@@ -190,13 +191,13 @@ def _is_known(parent: str, state: State, find: Callable[[AuthorityId], object]) 
 def lookalikes(directory: Directory, profile: Profile, state: State) -> tuple[Authority, ...]:
     """Authorities of the State that this one may be: a name alike, or one of few alike in the same city."""
     named = [name for name in (*profile.names.values(), *profile.informal.values()) if name.strip()]
+    asked = [words for name in named for words in (name, f"{name} {profile.city}")]
+    known = [hit.authority for words in asked for hit in directory.search(words, state=state, limit=20).hits]
     found: dict[AuthorityId, tuple[float, Authority]] = {}
-    for name in named:
-        for words in (name, f"{name} {profile.city}"):
-            for hit in directory.search(words, state=state, limit=20).hits:
-                near = _likeness(hit.authority, named, profile.city)
-                if near >= _ALIKE:
-                    found[hit.authority.id] = (near, hit.authority)
+    for authority in (*known, *directory.suspended(state)):  # a search finds active ones only
+        near = _likeness(authority, named, profile.city)
+        if near >= _ALIKE:
+            found[authority.id] = (near, authority)
     ordered = sorted(found.values(), key=lambda pair: (-pair[0], pair[1].id))
     return tuple(authority for _, authority in ordered[:_LOOKALIKES])
 

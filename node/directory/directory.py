@@ -182,6 +182,10 @@ class Directory:
         """The bodies without users of their own for which this coordinator's users act."""
         return self.replica.ids_with_code("represented-by", coordinator)
 
+    def suspended(self, state: State) -> tuple[Authority, ...]:
+        """A State's suspended authorities, which no search finds."""
+        return tuple(self.replica.with_code("status", "suspended", state))
+
     def count(self) -> int:
         """How many authorities all States have together."""
         return self.replica.count()

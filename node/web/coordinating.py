@@ -11,8 +11,8 @@ from node.casework.registering import Registration
 from node.casework.registry import NewUser, Ours
 from node.directory.model import Authority
 from node.errors import Refused
-from node.ids import parse_authority
-from node.pages import LANG, form_values, render, see_other, signed_in
+from node.ids import parse_authority, state_of
+from node.pages import FRAME, LANG, form_values, render, see_other, signed_in
 from node.texts import NAMES
 from node.web import profiles
 from node.web.authorities import rows_of
@@ -103,7 +103,7 @@ async def register(request: web.Request) -> web.Response:
 async def do_register(request: web.Request) -> web.Response:
     """Register it; without a first user the coordinator acts for it."""
     official, form = signed_in(request).official, await request.post()
-    registry, profile = request.app[REGISTRY], profiles.read(form)
+    registry, profile = request.app[REGISTRY], profiles.read(form, state_of(request.app[FRAME].node))
     typed = form_values(form, "login", "user_name", "distinct")
     typed["name"], password = typed["user_name"], form.get("password", "")
     chosen = password if isinstance(password, str) else ""

@@ -17,7 +17,7 @@ from node.directory import UnknownAuthority
 from node.directory.model import Link
 from node.directory.rules import REPLY_LANGUAGE, SETTINGS
 from node.errors import Refused
-from node.ids import AuthorityId, parse_authority
+from node.ids import AuthorityId, parse_authority, state_of
 from node.pages import FRAME, form_values, render, see_other, signed_in
 from node.texts import NAMES
 from node.web import profiles
@@ -65,7 +65,7 @@ async def edit(request: web.Request) -> web.Response:
 @routes.post(f"{THEIRS}/edit")
 async def save(request: web.Request) -> web.Response:
     """Keep the profile; it was looked over, then."""
-    ours, profile = await _ours(request), profiles.read(await request.post())
+    ours, profile = await _ours(request), profiles.read(await request.post(), state_of(request.app[FRAME].node))
     try:
         await request.app[REGISTRY].edit(signed_in(request).official, ours.authority.id, profile)
     except Refused as error:

@@ -11,14 +11,17 @@ from multidict import MultiMapping
 
 from node.casework.errors import InvalidProfile
 from node.casework.profiles import LEVELS, TYPES, Profile
+from node.directory.folding import fold
+from node.directory.regions import regions_of
 from node.directory.rules import official_languages
 from node.errors import ImiError
-from node.ids import state_of
+from node.ids import State, state_of
 from node.pages import FRAME, LANG, text_key
 from node.texts import ENGLISH, NAMES
 from node.web.authorities import named
 from node.web.keys import CATALOGUE
 
+FEW_REGIONS: Final = 60  # so many are ticked; more are written, by code or by name
 MOST_LANGUAGES: Final = 4  # working languages that the form has fields for
 _FIELD_OF: Final[Mapping[str, str]] = {  # where a refusal is shown that says nothing of fields itself
     "refused.login-taken": "login",
@@ -43,12 +46,14 @@ class Choices:
     languages: Sequence[tuple[str, str]]
     professions: Sequence[tuple[str, str]]
     activities: Sequence[tuple[str, str]]
+    regions: Sequence[tuple[str, str]]  # of the State; empty where they are too many to tick: they are written, then
     numbers: range  # of the fields for working languages
 
 
 def choices(request: web.Request, profile: Profile) -> Choices:
     """For the node's State, and whatever a profile says already."""
     lists, state = request.app[CATALOGUE].lists, state_of(request.app[FRAME].node)
+    regions = regions_of(state)
     official = official_languages(state)
     texts, lang = request.app[FRAME].texts, request[LANG]
     kept = {profile.type: profile.type} if profile.type and profile.type not in TYPES else {}
@@ -61,6 +66,7 @@ def choices(request: web.Request, profile: Profile) -> Choices:
         languages=list(NAMES.items()),
         professions=named(request, "list.profession", lists["profession"]),
         activities=named(request, "list.activity", lists["activity"]),
+        regions=regions if len(regions) <= FEW_REGIONS else (),
         numbers=range(1, max(MOST_LANGUAGES, len(profile.languages)) + 1),
     )
 
@@ -70,8 +76,8 @@ def empty(name: str, lang: str) -> Profile:
     return Profile(names={lang: name})
 
 
-def read(form: MultiMapping[Any]) -> Profile:
-    """What was typed, unchecked."""
+def read(form: MultiMapping[Any], state: State) -> Profile:
+    """What was typed, unchecked. Names of the State's regions become their codes."""
     return Profile(
         names=_by_language(form, "name"),
         informal=_by_language(form, "informal"),
@@ -79,7 +85,7 @@ def read(form: MultiMapping[Any]) -> Profile:
         type=_text(form, "type"),
         level=_text(form, "level"),
         parent=_text(form, "parent"),
-        territory=_several(form, "territory", upper=True),
+        territory=_territory(form, state),
         professions=ticked(form, "professions"),
         activities=ticked(form, "activities"),
         keywords=_several(form, "keywords"),
@@ -155,7 +161,17 @@ def _text(form: MultiMapping[Any], name: str) -> str:
     return value.strip() if isinstance(value, str) else ""
 
 
-def _several(form: MultiMapping[Any], name: str, *, upper: bool = False) -> tuple[str, ...]:
-    text = _text(form, name).translate(_SPLIT)
-    parts = (part.strip() for part in (text.upper().replace(" ", ",") if upper else text).split(","))
+def _territory(form: MultiMapping[Any], state: State) -> tuple[str, ...]:
+    """Codes of regions ticked, or written by code or name; what is neither stays as it is typed."""
+    by_name = {fold(name): code for code, name in reversed(regions_of(state))}
+    typed = [part for value in ticked(form, "territory") for part in _parts(value)]
+    return tuple(dict.fromkeys(by_name.get(fold(part), part.upper()) for part in typed))
+
+
+def _several(form: MultiMapping[Any], name: str) -> tuple[str, ...]:
+    return _parts(_text(form, name))
+
+
+def _parts(text: str) -> tuple[str, ...]:
+    parts = (part.strip() for part in text.translate(_SPLIT).split(","))
     return tuple(dict.fromkeys(part for part in parts if part))

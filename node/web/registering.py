@@ -11,6 +11,7 @@ from node.casework.registering import Registration
 from node.casework.registry import NewUser
 from node.directory.model import Authority
 from node.errors import Refused
+from node.ids import state_of
 from node.pages import FRAME, LANG, form_values, public, render, see_other
 from node.web import profiles
 from node.web.keys import REGISTRY
@@ -36,7 +37,7 @@ async def show(request: web.Request) -> web.Response:
 async def submit(request: web.Request) -> web.Response:
     """Register: once lookalikes were shown, or there are none. What was typed stays when it is refused."""
     found, form = await _invitation(request), await request.post()
-    registry, profile = request.app[REGISTRY], profiles.read(form)
+    registry, profile = request.app[REGISTRY], profiles.read(form, state_of(request.app[FRAME].node))
     typed = form_values(form, "login", "user_name", "distinct")
     password = form.get("password", "")
     asked = profiles.ticked(form, "access")

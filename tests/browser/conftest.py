@@ -41,8 +41,11 @@ QUICK = PasswordHasher(time_cost=1, memory_cost=8, parallelism=1)
 PEOPLE = {  # node -> login -> authority, all of the shipped directory
     "FR": {"school": "FR:8a294d95e1", "alerts": "FR:e48ce0c12f"},
     "RO": {"school": "RO:9b96e157d7"},
-    "EE": {"school": "EE:4920f9f426", "alerts": "EE:a771c054c5"},
+    "EE": {"school": "EE:4920f9f426", "alerts": "EE:a771c054c5", "ministry": "EE:b81b464c76"},
 }
+ROLES = {
+    "ministry": ("handler", "data-administrator", "local-administrator")
+}  # of everybody else: handler, disseminator
 
 
 class Federation(back_to_back.Federation):
@@ -106,6 +109,7 @@ class World:
     federation: Any
     addresses: Mapping[str, str]
     applications: Mapping[str, web.Application]
+    registries: Mapping[str, Any]
     contexts: Any
     axe: Axe
 
@@ -156,7 +160,7 @@ async def chromium() -> AsyncIterator[Any]:
 
 @pytest.fixture
 async def world(federation: Any, chromium: Any, catalogue: Catalogue) -> AsyncIterator[World]:
-    texts, servers, applications = Texts.load(catalogue.folder), {}, {}
+    texts, servers, applications, registries = Texts.load(catalogue.folder), {}, {}, {}
     for node, people in PEOPLE.items():
         running = federation[node]
         users = Users(running.database, federation.clock, hasher=QUICK)
@@ -166,14 +170,15 @@ async def world(federation: Any, chromium: Any, catalogue: Catalogue) -> AsyncIt
                 name=f"Person {node} Näidis",
                 password=PASSWORD,
                 authority=AuthorityId(authority),
-                roles=("handler", "disseminator"),
+                roles=ROLES.get(login, ("handler", "disseminator")),
                 language="en",
             )
+        registries[node] = federation.registry(node, users)
         applications[node] = officials.application(
             node_settings=Settings(node=node, data=running.folder),
             casework=running.casework,
             users=users,
-            registry=federation.registry(node, users),
+            registry=registries[node],
             directory=running.directory,
             catalogue=catalogue,
             texts=texts,
@@ -182,6 +187,6 @@ async def world(federation: Any, chromium: Any, catalogue: Catalogue) -> AsyncIt
         servers[node] = TestServer(applications[node])
         await servers[node].start_server()
     addresses = {node: str(server.make_url("")).rstrip("/") for node, server in servers.items()}
-    yield World(federation, addresses, applications, chromium.new_context, Axe())
+    yield World(federation, addresses, applications, registries, chromium.new_context, Axe())
     for server in servers.values():
         await server.close()

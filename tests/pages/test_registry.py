@@ -196,9 +196,11 @@ async def test_own_data_settings_coordinators_and_access(open_browser: Any, othe
     await office.sign_in("tiiu", "a long password")
     page = await office.get("/our-authority/edit")
     assert page.tree.xpath('//input[@name="city"]/@value') == ["Tartu"]
-    done = await office.send(page, "/our-authority/edit", {**FORM, "city": "Elva", "territory": "ee001, EE004"})
+    done = await office.send(page, "/our-authority/edit", {**FORM, "city": "Elva", "territory": "ee001, lääne-eesti"})
     assert done.headers["Location"] == "/our-authority?done=profile-saved"
     assert "Elva" in (await office.get("/our-authority")).says
+    ticked = (await office.get("/our-authority/edit")).tree.xpath('//input[@name="territory" and @checked]/@value')
+    assert ticked == ["EE001", "EE004"]
 
     page = await office.get("/our-authority/procedures")
     await office.send(page, "/our-authority/procedures", {"scope": PQ, f"{PQ}.approve-requests": "yes"})
