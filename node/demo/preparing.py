@@ -41,7 +41,7 @@ User = tuple[str, str, tuple[str, ...], str]  # login, authority, roles, languag
 # Who acts in the demo, by node. The people are fictional and called so.
 USERS: Final[Mapping[str, Sequence[User]]] = {
     "EE": (
-        ("ee-handler", "EE:b81b464c76", ("handler",), "et"),
+        ("ee-handler", "EE:b81b464c76", ("handler", "local-administrator", "data-administrator"), "et"),
         ("ee-alerts", "EE:a771c054c5", ("handler", "disseminator"), "et"),
     ),
     "FR": (

@@ -394,7 +394,7 @@ async def test_an_authority_leaves_and_its_people_are_forgotten_after_three_year
     """Scenario A23 of the domain."""
     authority, official = await office.registered()
     session = await office.users.sign_in("tiiu", PASSWORD, source="x")
-    await office.node.casework.open_case(
+    number = await office.node.casework.open_case(
         official, REQUEST, "send", control=request_control(), content=request_content()
     )
     await office.registry.leave(official, authority, "Merged into another school.")
@@ -405,6 +405,13 @@ async def test_an_authority_leaves_and_its_people_are_forgotten_after_three_year
         await office.users.session(session.secret)
     with pytest.raises(SignInRefused):
         await office.users.sign_in("tiiu", PASSWORD, source="x")
+
+    await office.node.step("EE:coordinator", number, "withdraw")  # its coordinator's users finish the open case for it
+    heir = office.official("EE:coordinator", "handler").acting_for(authority)
+    with pytest.raises(AuthoritySuspended):
+        await office.node.casework.open_case(
+            heir, REQUEST, "send", control=request_control(), content=request_content()
+        )
 
     office.world.clock.advance(days=3 * 365 - 1)
     await office.registry.sweep()
