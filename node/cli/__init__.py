@@ -16,6 +16,7 @@ from node.cli import (
     authorities,
     demo,
     directory,
+    groups,
     messages,
     moving,
     nodes,
@@ -43,6 +44,7 @@ moving.register(authorities.app)
 registering.register(authorities.app)
 app.add_typer(authorities.app, name="authorities")
 app.add_typer(registers.app, name="registers")
+app.add_typer(groups.app, name="groups")
 publishing.register(directory.app)
 app.add_typer(directory.app, name="directory")
 messages.register(app)

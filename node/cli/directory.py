@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from node.cli.common import DEFAULT_CONFIG, Config, console
+from node.cli.common import DEFAULT_CONFIG, Config, console, table
 from node.errors import Refused
 from node.ids import NodeId, parse_node
 
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from node.directory import Directory
     from node.directory.hosting import LogSigner
     from node.directory.replication import LogId
+    from node.directory.status import LogStatus
     from node.federation.peers import LogKey, Peers
     from node.settings import Settings
     from pki.node_keys import NodeKeys
@@ -29,6 +30,45 @@ Alone = Annotated[
     bool, typer.Option("--alone", help="Sign although no peer says how far our logs were: this is no restored backup.")
 ]
 Log = Annotated[str, typer.Argument(help="The log: EE/authorities, EE/registers, EE/repositories.")]
+
+
+@app.command("status")
+def status(config: Config = DEFAULT_CONFIG) -> None:
+    """Show every log as this node holds it: host, epoch, entries, age, what is missing, what is frozen and why.
+
+    **Example** `imi-node directory status`
+    """
+    from node.app import know_hosts
+    from node.directory import Directory
+    from node.settings import load
+
+    settings = load(config)
+    directory = Directory(settings.data)
+    try:
+        peers = _peers(settings)
+        if peers is not None:
+            know_hosts(directory, peers)
+        logs, evidence = directory.status(), directory.evidence()
+    finally:
+        directory.close()
+    table(
+        "", ("log", "host", "epoch", "entries", "newest", "from", "state"),
+        [
+            (one.name, one.host, str(one.held_epoch), str(one.size), f"{one.head_at:%Y-%m-%d %H:%M}" if one.head_at else "",
+             one.source or "here", _state(one))
+            for one in logs
+        ],
+        empty="No log is here yet; they come with the first greetings of other nodes.",
+    )  # fmt: skip
+    for found in evidence:
+        console.print(f"{found.at} {found.log}: {found.kind}, shown by {found.source or 'this node'}")
+
+
+def _state(one: LogStatus) -> str:
+    parts = [f"frozen: {one.frozen}"] if one.frozen else []
+    parts += [f"{one.behind} behind"] if one.behind else []
+    parts += [f"{one.invalid} without effect"] if one.invalid else []
+    return ", ".join(parts) or "current"
 
 
 class NoSuchLog(Refused):
