@@ -148,12 +148,14 @@ def put(desk: Desk, session: Session, official: Official, entry: Authority) -> N
 
 
 def coordinators(authority: Authority, function: Function, area: str = "") -> tuple[AuthorityId, ...]:
-    """Who validates an authority or decides on its access; one that names nobody for it: its request coordinators."""
-    return authority.coordinators_for(function, area) or authority.coordinators_for("request", area) or _any(authority)
+    """Who validates an authority or decides on its access; one that names nobody for it: its request coordinators.
 
-
-def _any(authority: Authority) -> tuple[AuthorityId, ...]:
-    return tuple(dict.fromkeys(link.coordinator for link in authority.coordinators))
+    Nobody decides on itself, whatever its links say: a coordinator of one area would give itself all others.
+    """
+    linked = tuple(dict.fromkeys(link.coordinator for link in authority.coordinators))
+    named = (authority.coordinators_for(function, area), authority.coordinators_for("request", area), linked)
+    others = (tuple(name for name in names if name != authority.id) for names in named)
+    return next(filter(None, others), ())
 
 
 def is_coordinator(authority: Authority) -> bool:

@@ -546,3 +546,17 @@ async def test_the_trail_tells_every_act_and_no_name(office):
     acts = [act for act, _, _ in found]
     assert acts == ["invited", "registration-submitted", "user-created", "validated", "sign-in", "suspended"]
     assert "Tiiu" not in str(found)
+
+
+async def test_nobody_decides_on_the_access_of_their_own_authority(office):
+    """A coordinator of one area does not give itself another."""
+    own = [Link(coordinator=COORDINATOR, function="access"), Link(coordinator=COORDINATOR, function="request")]
+    office.node.directory.publish(
+        NodeId("EE"),
+        [replace(office.entry(COORDINATOR), coordinators=tuple(own))],
+        office.world.signing[NodeId("EU")].signer,
+    )
+    with pytest.raises(NotCoordinator):
+        await office.registry.suspend(office.data, COORDINATOR, "Myself.")
+    with pytest.raises(NotCoordinator):
+        await office.registry.ask_access(office.data, "professional-qualifications", ["ca"])
