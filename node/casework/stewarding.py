@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import date, datetime, timedelta
 from typing import Final
@@ -96,7 +96,9 @@ def set_settings(
 def set_coordinators(
     desk: Desk, session: Session, official: Official, authority: AuthorityId, links: Sequence[Link]
 ) -> None:
-    """Link the authority to coordinators of its State. Who validates it is changed by its validating coordinator only.
+    """Link the authority to coordinators of its State.
+
+    Who validates it and who decides on its access is changed by its validating coordinator only, never by itself.
 
     Raises:
         NoRequestCoordinator: none would be left for an area in which it sends and answers requests.
@@ -105,15 +107,22 @@ def set_coordinators(
     wanted = tuple(dict.fromkeys(links))[:MOST_LINKS]
     for link in wanted:
         _check_link(desk, session, found, link)
-    if official.authority == authority:
-        before = {link for link in found.coordinators if link.function == "validating"}
-        after = {link for link in wanted if link.function == "validating"}
-        if before != after:
-            raise NotCoordinator("only the validating coordinator hands an authority to another one")
     entry = replace(found, coordinators=wanted)
     rules.check(entry, desk.request_scopes())
+    areas = {"", *(link.area for link in (*found.coordinators, *wanted))}
+    is_bound = official.authority == authority and at_desk.coordinators(found, "validating")
+    if is_bound and _deciders(found, areas) != _deciders(entry, areas):
+        raise NotCoordinator("only the validating coordinator changes who validates it or decides on its access")
     at_desk.put(desk, session, official, entry)
     at_desk.record(desk, session, official, "coordinators-changed", str(len(wanted)), authority=authority)
+
+
+def _deciders(authority: Authority, areas: Collection[str]) -> object:
+    """Who validates it and decides on its access: by links for just that, or by request where it names none."""
+    said = {link for link in authority.coordinators if link.function in ("validating", "access")}
+    follows = [set(at_desk.coordinators(authority, "validating"))]
+    follows += [set(at_desk.coordinators(authority, "access", area)) for area in sorted(areas)]
+    return said, follows
 
 
 def _check_link(desk: Desk, session: Session, authority: Authority, link: Link) -> None:

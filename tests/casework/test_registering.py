@@ -560,3 +560,31 @@ async def test_nobody_decides_on_the_access_of_their_own_authority(office):
         await office.registry.suspend(office.data, COORDINATOR, "Myself.")
     with pytest.raises(NotCoordinator):
         await office.registry.ask_access(office.data, "professional-qualifications", ["ca"])
+
+
+async def test_an_authority_does_not_choose_who_decides_on_it(office):
+    authority, official = await office.registered()
+    other = await office.registry.register(office.data, replace(TARTU, city="Elva"), granted={PQ: ["coordinator"]})
+    links = office.entry(authority).coordinators
+    more = [*links, Link(coordinator=other.id, function="request"), Link(coordinator=other.id, function="alert")]
+    await office.registry.set_coordinators(official, authority, more)
+    for chosen in (
+        [*more, Link(coordinator=other.id, function="access")],
+        [*more, Link(coordinator=other.id, function="access", area=PQ)],
+        [link for link in more if link.function != "access"],
+    ):
+        with pytest.raises(NotCoordinator):
+            await office.registry.set_coordinators(official, authority, chosen)
+    await office.registry.set_coordinators(
+        office.data, authority, [*more, Link(coordinator=other.id, function="access", area=PQ)]
+    )
+
+
+async def test_who_decides_by_its_requests_alone_is_not_changed_by_the_authority_either(office):
+    """An imported authority names its request coordinator only, who then validates it and decides on its access."""
+    authority, official = await office.registered()
+    other = await office.registry.register(office.data, replace(TARTU, city="Elva"), granted={PQ: ["coordinator"]})
+    await office.registry.set_coordinators(office.data, authority, [Link(coordinator=COORDINATOR)])
+    with pytest.raises(NotCoordinator):
+        await office.registry.set_coordinators(official, authority, [Link(coordinator=other.id)])
+    await office.registry.set_coordinators(office.data, authority, [Link(coordinator=other.id)])
