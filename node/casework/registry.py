@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Concatenate, ParamSpec, TypeVar
 
@@ -13,14 +14,14 @@ from sqlalchemy.orm import Session
 from node.casework import desk as at_desk
 from node.casework import registering, staff, stewarding
 from node.casework.desk import Basis, Desk
-from node.casework.errors import MissingName, UnknownInvitation, UnknownUser
+from node.casework.errors import MissingName, NotCoordinator, UnknownInvitation, UnknownUser
 from node.casework.profiles import Profile, check, lookalikes
 from node.casework.registering import Access, FirstUser, Registration, new_code
 from node.casework.staff import Colleague
 from node.casework.stewarding import AccessRequest, Decision
 from node.casework.users import Users, check_language, folded
 from node.casework.views import Official
-from node.directory import Directory
+from node.directory import Directory, rules
 from node.directory.model import Authority, By, Change, Link, read_change
 from node.errors import ImiError
 from node.ids import AuthorityId, state_of
@@ -389,11 +390,12 @@ def _ours(desk: Desk, session: Session, official: Official, authority: Authority
 
 
 def _linked(desk: Desk, session: Session, official: Official, authority: AuthorityId) -> Authority:
-    """One that the official's authority validates, or decides on the access of."""
-    try:
-        return at_desk.coordinated(desk, session, official, authority, "validating")
-    except ImiError:
-        return at_desk.coordinated(desk, session, official, authority, "access")
+    """One that the official's authority validates, or decides on the access of, if only in one area."""
+    areas = {rules.area_of(scope) for scope in desk.scopes()}
+    for area in ("", *sorted(areas)):
+        with suppress(NotCoordinator):
+            return at_desk.coordinated(desk, session, official, authority, "access", scope=area)
+    return at_desk.coordinated(desk, session, official, authority, "validating")
 
 
 def _coordination(desk: Desk, session: Session, official: Official) -> Coordination:

@@ -588,3 +588,15 @@ async def test_who_decides_by_its_requests_alone_is_not_changed_by_the_authority
     with pytest.raises(NotCoordinator):
         await office.registry.set_coordinators(official, authority, [Link(coordinator=other.id)])
     await office.registry.set_coordinators(office.data, authority, [Link(coordinator=other.id)])
+
+
+async def test_a_coordinator_for_the_access_to_one_area_sees_whom_it_decides_on(office):
+    authority, _ = await office.registered()
+    other = await office.registry.register(office.data, replace(TARTU, city="Elva"), granted={PQ: ["coordinator"]})
+    links = [*office.entry(authority).coordinators, Link(coordinator=other.id, function="access", area=PQ)]
+    await office.registry.set_coordinators(office.data, authority, links)
+    theirs = office.official(other.id, "data-administrator")
+    assert (await office.registry.theirs(theirs, authority)).authority.id == authority
+    await office.registry.withdraw_access(theirs, authority, PQ, "Not competent.")
+    with pytest.raises(NotCoordinator):
+        await office.registry.suspend(theirs, authority, "Not mine.")
