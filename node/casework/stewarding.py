@@ -223,7 +223,9 @@ def withdraw_access(
     _check_reason(reason)
     _check_no_open_cases(session, authority, scope)
     roles = {name: held for name, held in entry.roles.items() if name != scope}
-    at_desk.put(desk, session, official, replace(entry, roles=roles))
+    gone = {rules.area_of(scope)} - {rules.area_of(name) for name in roles}
+    areas = tuple(area for area in entry.areas if area not in gone)
+    at_desk.put(desk, session, official, replace(entry, roles=roles, areas=areas))
     at_desk.decide(desk, session, official, authority, "access-withdrawn", subject=scope, reason=reason.strip())
 
 

@@ -600,3 +600,15 @@ async def test_a_coordinator_for_the_access_to_one_area_sees_whom_it_decides_on(
     await office.registry.withdraw_access(theirs, authority, PQ, "Not competent.")
     with pytest.raises(NotCoordinator):
         await office.registry.suspend(theirs, authority, "Not mine.")
+
+
+async def test_access_that_is_withdrawn_takes_the_area_with_it(office):
+    authority, official = await office.registered()
+    asked = await office.registry.ask_access(official, "services/alert", ["alert-authority"])
+    await office.registry.grant(office.data, asked.id, ["alert-authority"])
+    asked = await office.registry.ask_access(official, "services", ["alert-inbox"])
+    await office.registry.grant(office.data, asked.id, ["alert-inbox"])
+    await office.registry.withdraw_access(office.data, authority, "services/alert", "Not competent.")
+    assert office.entry(authority).areas == (PQ, "services")
+    await office.registry.withdraw_access(office.data, authority, "services", "Not competent.")
+    assert office.entry(authority).areas == (PQ,)
