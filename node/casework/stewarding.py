@@ -286,6 +286,8 @@ def lift(desk: Desk, session: Session, official: Official, authority: AuthorityI
 def leave(desk: Desk, session: Session, official: Official, authority: AuthorityId, reason: str) -> None:
     """The authority takes part no more: its users are closed, its coordinator finishes its cases for it (A23).
 
+    So it goes on with what waited for the authority itself: those it finished cases for, registrations to decide on.
+
     Raises:
         NothingToChange: it left before.
         NotCoordinator: it coordinates others, or nobody could finish its cases.
@@ -294,14 +296,31 @@ def leave(desk: Desk, session: Session, official: Official, authority: Authority
     if entry.status == "left":
         raise NothingToChange("the authority has left already")
     _check_reason(reason)
-    if any(other.status != "left" for other in desk.directory.linked_to(authority)):
+    if any(other.status != "left" for other in desk.directory.linked_to(authority) if other.id != authority):
         raise NotCoordinator("hand the authorities it coordinates to another coordinator first")
-    heirs = [name for name in at_desk.coordinators(entry, "validating") if name != authority]
-    if not heirs:
-        raise NotCoordinator("link it to a coordinator first, who finishes its cases")
-    at_desk.put(desk, session, official, replace(entry, status="left", represented_by=heirs[0]))
+    heir = _heir(desk, session, entry)
+    at_desk.put(desk, session, official, replace(entry, status="left", represented_by=heir))
+    for body in desk.directory.represented_by(authority):
+        handed = at_desk.current(desk, session, body)
+        if handed.node == desk.node:
+            at_desk.put(desk, session, official, replace(handed, represented_by=heir))
+            at_desk.record(desk, session, official, "represented", heir, authority=body)
+    registrations.hand_over(session, authority, heir)
     at_desk.decide(desk, session, official, authority, "left", reason=reason.strip())
     staff.close_all(desk, session, authority)
+
+
+def _heir(desk: Desk, session: Session, entry: Authority) -> AuthorityId:
+    """The coordinator whose users can finish its cases: one of this node, since only it signs for them."""
+    linked = (link.coordinator for link in entry.coordinators)
+    for name in dict.fromkeys((*at_desk.coordinators(entry, "validating"), *linked)):
+        try:
+            other = at_desk.current(desk, session, name)
+        except ImiError:
+            continue  # no such authority (any more)
+        if name != entry.id and other.node == desk.node and other.status == "active":
+            return name
+    raise NotCoordinator("link it to an active coordinator on this node first, who finishes its cases")
 
 
 # What is shown.

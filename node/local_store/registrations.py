@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import datetime
 
-from sqlalchemy import ForeignKey, Index, LargeBinary, delete, func, select
+from sqlalchemy import ForeignKey, Index, LargeBinary, delete, func, select, update
 from sqlalchemy.orm import Mapped, Session, mapped_column
 
 from node.ids import AuthorityId
@@ -107,6 +107,13 @@ def of_coordinator(session: Session, coordinator: AuthorityId) -> tuple[Registra
         .limit(200)
     )
     return tuple(session.scalars(query))
+
+
+def hand_over(session: Session, coordinator: AuthorityId, to: AuthorityId) -> None:
+    """What waits for a coordinator waits for another one."""
+    for table, states in ((RegistrationRow, ("invited", "submitted")), (AccessRow, ("requested",))):
+        waiting = update(table).where(table.coordinator == coordinator, table.state.in_(states))
+        session.execute(waiting.values(coordinator=to))
 
 
 def listed(session: Session) -> list[RegistrationRow]:

@@ -612,3 +612,54 @@ async def test_access_that_is_withdrawn_takes_the_area_with_it(office):
     assert office.entry(authority).areas == (PQ, "services")
     await office.registry.withdraw_access(office.data, authority, "services", "Not competent.")
     assert office.entry(authority).areas == (PQ,)
+
+
+async def test_cases_of_an_authority_that_left_go_to_a_coordinator_whose_users_can_finish_them(office):
+    """A coordinator on another node signs nothing for it; one that is not active has nobody who would."""
+    authority, official = await office.registered()
+    entry = office.entry(authority)
+    signer = office.world.signing[NodeId("EU")].signer
+
+    def link(name, function="validating"):
+        office.node.directory.publish(
+            NodeId("EE"),
+            [replace(entry, coordinators=(Link(coordinator=AuthorityId(name), function=function),))],
+            signer,
+        )
+
+    link("EE:gone")
+    with pytest.raises(NotCoordinator):
+        await office.registry.leave(official, authority, "Merged.")
+    link("DE:alerts")
+    with pytest.raises(NotCoordinator):
+        await office.registry.leave(official, authority, "Merged.")
+
+
+async def test_who_finished_the_cases_of_others_hands_them_on_when_it_leaves(office):
+    _, _ = await office.registered()
+    second = await office.registry.register(office.data, replace(TARTU, city="Elva"), granted={PQ: ["coordinator"]})
+    body = await office.registry.register(
+        office.official(second.id, "data-administrator"), replace(TARTU, city="Otepää"), granted={PQ: ["ca"]}
+    )
+    await office.registry.leave(office.official(second.id, "data-administrator"), body.id, "Merged.")
+    assert office.entry(body.id).represented_by == second.id
+    await office.registry.leave(office.data, second.id, "Merged.")
+    assert office.entry(body.id).represented_by == COORDINATOR
+
+
+async def test_registrations_that_wait_for_a_coordinator_which_leaves_wait_for_the_next(office):
+    second = await office.registry.register(office.data, replace(TARTU, city="Elva"), granted={PQ: ["coordinator"]})
+    theirs = office.official(second.id, "data-administrator")
+    made, code = await office.registry.invite(theirs, name="Tartu Kutsekool", scopes=[PQ], language="et")
+    await office.registry.leave(office.data, second.id, "Merged.")
+    assert (await office.registry.invitation(code, source="x")).coordinator == COORDINATOR
+    await office.registry.submit(code, TARTU, asked={PQ: ["ca"]}, first=FIRST)
+    await office.registry.validate(office.data, made.id, {PQ: ["ca"]})
+
+
+async def test_a_coordinator_linked_to_itself_can_leave(office):
+    second = await office.registry.register(office.data, replace(TARTU, city="Elva"), granted={PQ: ["coordinator"]})
+    links = [*second.coordinators, Link(coordinator=second.id, function="request")]
+    await office.registry.set_coordinators(office.data, second.id, links)
+    await office.registry.leave(office.data, second.id, "Merged.")
+    assert office.entry(second.id).status == "left"
