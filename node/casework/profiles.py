@@ -104,7 +104,7 @@ def with_profile(authority: Authority, profile: Profile) -> Authority:
         keywords=profile.keywords,
         competence={lang: words for lang, words in profile.competence.items() if words},
         languages=profile.languages,
-        address={**authority.address, **{k: v for k, v in address.items() if v}} if any(address.values()) else {},
+        address={name: value for name, value in {**authority.address, **address}.items() if value},
         email=profile.email,
         phone=profile.phone,
         website=profile.website,

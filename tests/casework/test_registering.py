@@ -663,3 +663,10 @@ async def test_a_coordinator_linked_to_itself_can_leave(office):
     await office.registry.set_coordinators(office.data, second.id, links)
     await office.registry.leave(office.data, second.id, "Merged.")
     assert office.entry(second.id).status == "left"
+
+
+async def test_what_a_profile_no_longer_says_is_gone(office):
+    authority, official = await office.registered()
+    await office.registry.edit(official, authority, replace(TARTU, street="Vana 1", postal_code="50001"))
+    await office.registry.edit(official, authority, TARTU)
+    assert office.entry(authority).address == {"city": "Tartu"}
