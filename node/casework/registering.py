@@ -143,11 +143,13 @@ def submit(
     if row.state != "invited":
         raise AlreadyDecided("this invitation was used before")
     check(profile, state=state_of(desk.node), catalogue=desk.tools.catalogue, find=desk.directory.get)
+    access = _checked(desk, asked)
+    # Last: with anything to fail after it, one invitation would tell of any number of logins whether they are taken.
     if users.by_login(session, first.login) is not None:
         raise LoginTaken("another user has this login")
     row.state, row.submitted_at = "submitted", desk.tools.clock.now()
     row.profile = json.dumps(asdict(profile), ensure_ascii=False)
-    row.asked = json.dumps(_checked(desk, asked))
+    row.asked = json.dumps(access)
     row.first_user = json.dumps({"login": first.login, "name": first.name, "language": first.language})
     row.password = first.password
     entry = AuditEntry(at=row.submitted_at, act="registration-submitted", subject=str(row.id))

@@ -670,3 +670,17 @@ async def test_what_a_profile_no_longer_says_is_gone(office):
     await office.registry.edit(official, authority, replace(TARTU, street="Vana 1", postal_code="50001"))
     await office.registry.edit(official, authority, TARTU)
     assert office.entry(authority).address == {"city": "Tartu"}
+
+
+async def test_an_invitation_does_not_tell_which_logins_are_taken(office):
+    """Whoever probes for a login that is free has used the invitation: nothing after that check can fail."""
+    _, code = await office.invite()
+    with pytest.raises(UnknownScope):
+        await office.registry.submit(
+            code, TARTU, asked={"no-such-area": ["ca"]}, first=replace(FIRST, login="never seen")
+        )
+    await office.users.create_user(
+        login="taken", name="T", password=PASSWORD, authority=COORDINATOR, roles=[], language="et"
+    )
+    with pytest.raises(UnknownScope):
+        await office.registry.submit(code, TARTU, asked={"no-such-area": ["ca"]}, first=replace(FIRST, login="taken"))
