@@ -38,7 +38,7 @@ from node.local_store.registrations import RegistrationRow
 from node.local_store.users import ThrottleRow, UserRow
 
 VALID: Final = timedelta(days=30)  # an invitation
-KEPT: Final = timedelta(days=180)  # what was decided, so that the registrant can read it at the link
+KEPT: Final = timedelta(days=180)  # what was decided (the registrant reads it at the link), what waits to be decided
 FREE_GUESSES: Final = 20  # wrong codes from one address
 NOT_GIVEN: Final = frozenset({"applicant", "system"})  # roles that no user of an authority has
 _LONGEST_WAIT: Final = timedelta(minutes=15)

@@ -122,11 +122,12 @@ def listed(session: Session) -> list[RegistrationRow]:
 
 
 def forget_decided(session: Session, before: datetime) -> None:
-    """Forget what was decided, withdrawn or ran out before an instant."""
+    """Forget what was decided, withdrawn or ran out before an instant, and what nobody decided since it was submitted."""
     session.execute(
         delete(RegistrationRow).where(
             (RegistrationRow.decided_at < before)
             | ((RegistrationRow.state == "invited") & (RegistrationRow.expires_at < before))
+            | ((RegistrationRow.state == "submitted") & (RegistrationRow.submitted_at < before))
         )
     )
 

@@ -684,3 +684,14 @@ async def test_an_invitation_does_not_tell_which_logins_are_taken(office):
     )
     with pytest.raises(UnknownScope):
         await office.registry.submit(code, TARTU, asked={"no-such-area": ["ca"]}, first=replace(FIRST, login="taken"))
+
+
+async def test_a_registration_that_nobody_decides_is_forgotten(office):
+    number, code = await office.submitted()
+    office.world.clock.advance(days=179)
+    await office.registry.sweep()
+    assert (await office.registry.registration(office.data, number)).state == "submitted"
+    office.world.clock.advance(days=2)
+    await office.registry.sweep()
+    with pytest.raises(UnknownInvitation):
+        await office.registry.invitation(code, source="x")
