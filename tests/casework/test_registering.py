@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import replace
 from datetime import date
 
@@ -695,3 +696,14 @@ async def test_a_registration_that_nobody_decides_is_forgotten(office):
     await office.registry.sweep()
     with pytest.raises(UnknownInvitation):
         await office.registry.invitation(code, source="x")
+
+
+async def test_two_coordinators_decide_at_once_and_one_is_heard(office):
+    number, _ = await office.submitted()
+    done = await asyncio.gather(
+        office.registry.validate(office.data, number, {PQ: ["ca"]}),
+        office.registry.validate(office.data, number, {PQ: ["ca"]}),
+        office.registry.reject(office.data, number, "No."),
+        return_exceptions=True,
+    )
+    assert sum(isinstance(one, AlreadyDecided) for one in done) == 2
