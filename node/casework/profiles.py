@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from typing import Final
 
 from node.casework.errors import InvalidProfile
@@ -29,6 +30,7 @@ TYPES: Final = (
 )
 LONGEST_NAME: Final = 400
 LONGEST_TEXT: Final = 4000
+LARGEST: Final = 24 * 1024  # bytes of all it says; an entry has 32 KiB, with access, links and settings
 MOST_KEYWORDS: Final = 40
 MOST_TERRITORIES: Final = 100
 _EMAIL: Final = re.compile(r"[^\s@<>\"]{1,64}@[^\s@<>\"]{1,190}")
@@ -139,6 +141,8 @@ def _of_names(profile: Profile) -> Iterator[tuple[str, str]]:
             yield name, "language"
         if any(len(text) > longest for text in texts.values()):
             yield name, "too-long"
+    if len(json.dumps(asdict(profile), ensure_ascii=False).encode()) > LARGEST:
+        yield "competence", "too-long"
 
 
 def _of_texts(profile: Profile) -> Iterator[tuple[str, str]]:

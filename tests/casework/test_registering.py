@@ -206,6 +206,7 @@ async def test_codes_are_stored_as_hashes_and_cannot_be_guessed_for_long(office)
         ({"parent": "FR:school"}, ("parent", "unknown")),
         ({"professions": ("wizard",)}, ("professions", "choice")),
         ({"city": ""}, ("city", "missing")),
+        ({"competence": dict.fromkeys(("et", "en", "fr", "de", "el"), "ω" * 4000)}, ("competence", "too-long")),
     ],
 )
 async def test_a_profile_is_checked_whole(office, change, fault):
