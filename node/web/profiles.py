@@ -135,7 +135,10 @@ def errors_of(request: web.Request, error: ImiError) -> list[tuple[str, str]]:
     """A refusal as messages beside fields."""
     if isinstance(error, InvalidProfile):
         return [_fault(request, name, code) for name, code in error.faults]
-    text = _say(request, text_key(request.app[FRAME].texts, error), **error.details)
+    details: dict[str, object] = {**error.details}
+    if "areas" in details:
+        details["areas"] = ", ".join(scope_name(request, area) for area in str(details["areas"]).split(", "))
+    text = _say(request, text_key(request.app[FRAME].texts, error), **details)
     return [(_FIELD_OF.get(error.code, ""), text)]
 
 
@@ -143,7 +146,8 @@ def _fault(request: web.Request, name: str, code: str) -> tuple[str, str]:
     first = official_languages(state_of(request.app[FRAME].node))[0]
     field = {"names": f"name.{first}", "informal": f"informal.{first}", "competence": f"competence.{first}",
              "languages": "language.1"}.get(name, name)  # fmt: skip
-    label = _say(request, f"registry.{name.replace('_', '-')}")
+    part = "authority" if name in ("professions", "activities") else "registry"
+    label = _say(request, f"{part}.{name.replace('_', '-')}")
     return field, _say(request, f"registry.fault.{code}", field=label)
 
 

@@ -102,6 +102,26 @@ async def test_what_was_typed_stays_and_errors_stand_beside_fields(open_browser:
     assert "a long password" not in page.text
 
 
+async def test_faults_name_fields_and_areas_in_words(open_browser: Any) -> None:
+    browser = await coordinator(open_browser)
+    link = await invited(browser)
+    refused = await browser.send(await browser.get(link), link, {**FORM, "professions": "wizard"})
+    assert refused.status == 422
+    assert "registry." not in refused.says
+    assert "Professions: choose" in refused.says
+    await browser.send(await browser.get(link), link, FORM)
+    page = await browser.get("/coordination/registrations/1")
+    await browser.send(page, "/coordination/registrations/1/validate", {"access": f"{PQ} ca"})
+    page = await browser.get("/coordination/registrations/1")
+    path = re.search(r"/coordination/authorities/EE:[0-9a-f]+", page.text)[0]  # type: ignore[index]
+    page = await browser.get(f"{path}/procedures")
+    refused = await browser.send(
+        page, f"{path}/coordinators", {"coordinator.0": "EE:coordinator", "function.0": "alert"}
+    )
+    assert refused.status == 422
+    assert "for: Professional qualifications" in refused.says
+
+
 async def test_is_it_one_of_these(open_browser: Any) -> None:
     browser = await coordinator(open_browser)
     await registered(browser)
