@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
+from typing import Final
 
 from aiohttp import web
 
@@ -22,6 +24,7 @@ from node.web.ours import address
 HOME = "/coordination"
 _ONE = "/coordination/registrations/{number:[0-9]{1,9}}"
 _AUTHORITY = "/coordination/authorities/{id}"
+_NOTHING: Final = MappingProxyType({"reason": "", "scope": "", "withdraw_reason": ""})  # typed on an authority's page
 routes = web.RouteTableDef()
 
 
@@ -168,7 +171,7 @@ async def act(request: web.Request) -> web.Response:
     except Refused as error:
         field = {"withdraw-access": "withdraw_reason"}.get(request.match_info["act"], "reason")
         errors = [(field if name == "reason" else name, text) for name, text in profiles.errors_of(request, error)]
-        return _authority(request, ours, errors=errors)
+        return _authority(request, ours, typed=typed, errors=errors)
     raise see_other(f"{HOME}/authorities/{ours.authority.id}", notice="decided")
 
 
@@ -273,13 +276,20 @@ def _register(
     )
 
 
-def _authority(request: web.Request, ours: Ours, *, errors: Sequence[tuple[str, str]] = ()) -> web.Response:
+def _authority(
+    request: web.Request,
+    ours: Ours,
+    *,
+    typed: Mapping[str, str] = _NOTHING,
+    errors: Sequence[tuple[str, str]] = (),
+) -> web.Response:
     official = signed_in(request).official
     return render(
         request,
         "registry/authority.html",
         status=422 if errors else 200,
         ours=ours,
+        typed=typed,
         rows=rows_of(request, ours.authority),
         scopes=[(scope, profiles.scope_name(request, scope)) for scope in ours.authority.roles],
         administrators=[one for one in ours.colleagues if "local-administrator" in one.roles],

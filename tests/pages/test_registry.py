@@ -6,6 +6,7 @@ import re
 from typing import Any
 
 import pytest
+from casework_federation import REQUEST, request_content, request_control
 
 PQ = "professional-qualifications"
 FORM = {
@@ -120,6 +121,18 @@ async def test_faults_name_fields_and_areas_in_words(open_browser: Any) -> None:
     )
     assert refused.status == 422
     assert "for: Professional qualifications" in refused.says
+
+
+async def test_a_reason_that_was_typed_stays_when_access_cannot_be_withdrawn(open_browser: Any) -> None:
+    browser = await coordinator(open_browser)
+    path = await registered(browser)
+    authority = path.rpartition("/")[2]
+    await browser.world["EE"].open(authority, REQUEST, "send", request_control(), request_content())
+    page = await browser.get(path)
+    typed = {"scope": PQ, "withdraw_reason": "A long reason, thought over."}
+    refused = await browser.send(page, f"{path}/withdraw-access", typed)
+    assert refused.status == 422
+    assert refused.tree.xpath('string(//textarea[@name="withdraw_reason"])').strip() == "A long reason, thought over."
 
 
 async def test_is_it_one_of_these(open_browser: Any) -> None:
