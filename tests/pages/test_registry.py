@@ -135,6 +135,15 @@ async def test_a_reason_that_was_typed_stays_when_access_cannot_be_withdrawn(ope
     assert refused.tree.xpath('string(//textarea[@name="withdraw_reason"])').strip() == "A long reason, thought over."
 
 
+async def test_the_authority_itself_reads_why_it_was_suspended(open_browser: Any, other: Any) -> None:
+    browser = await coordinator(open_browser)
+    path = await registered(browser)
+    await browser.send(await browser.get(path), f"{path}/suspend", {"reason": "Nobody answers."})
+    office = await other(browser)
+    await office.sign_in("tiiu", "a long password")
+    assert "Suspended – Nobody answers." in (await office.get("/our-authority")).says
+
+
 async def test_is_it_one_of_these(open_browser: Any) -> None:
     browser = await coordinator(open_browser)
     await registered(browser)
