@@ -21,6 +21,7 @@ from node.directory.copies import NOBODY, Difference, Standing, read_entries, st
 from node.directory.originals import Originals
 from node.directory.replication import (
     MAX_EPOCH,
+    BadCheckpoint,
     BadPage,
     Checkpoint,
     Closing,
@@ -85,8 +86,10 @@ class Showing:
 class Follower:
     """The replica's side of all logs."""
 
-    def __init__(self, own: Originals, replica: Replica, changed: Callable[[], None]) -> None:
-        self._own, self._replica, self._changed = own, replica, changed
+    def __init__(
+        self, own: Originals, replica: Replica, changed: Callable[[], None], keys: Callable[[], Mapping[str, LogKey]]
+    ) -> None:  # fmt: skip
+        self._own, self._replica, self._changed, self._keys = own, replica, changed, keys
 
     def valid(self, standing: Standing, key: LogKey) -> tuple[int, NodeId]:
         """The epoch that should count, and who serves it: the trust list's or the one a proven `close` announces."""
@@ -270,7 +273,18 @@ class Follower:
         for epoch in range(1, shown.epoch):  # of the last one the final checkpoint stays, for peers that lag behind
             self._replica.drop(str(old.at(epoch)))
         log.info("directory log goes on in a new epoch", log=str(shown), repeated=opening.entries)
-        return held, _evidence(held, opening, differs) if shown.epoch == old.epoch + 1 else {}
+        return held, _evidence(held, self._ended(old, opening), differs) if shown.epoch == old.epoch + 1 else {}
+
+    def _ended(self, old: LogId, opening: Opening) -> int:
+        """Where an epoch ended, as its opened successor shows with a checkpoint of it; 0 if that is not signed.
+
+        The note in an opening is only text to whoever signs the opening: unsigned, it could say any size.
+        """
+        key = self._keys().get(old.name)
+        try:
+            return read_checkpoint(opening.previous, log=str(old), public_key=key.public_key).size if key else 0
+        except BadCheckpoint:
+            return 0
 
     def _report(self, found: tuple[Checkpoint, dict[str, Any]], seen: Checkpoint, by: Showing) -> None:
         held, more = found
@@ -353,10 +367,8 @@ def _name_of(text: str) -> str:
     return found.name if found else text
 
 
-def _evidence(held: Checkpoint, opening: Opening, differs: Difference) -> dict[str, Any]:
+def _evidence(held: Checkpoint, ended: int, differs: Difference) -> dict[str, Any]:
     """What to keep: nothing if all is the same, or if we had not read the old epoch to where the new one left it."""
-    lines = opening.previous.split("\n")
-    ended = int(lines[1]) if len(lines) > 2 and lines[1].isdecimal() else 0
     if not differs or held.size < ended:
         return {}
     kinds = ("returned", "changed", "missing")

@@ -27,6 +27,8 @@ from node.directory.replication import (
     write_opening,
 )
 from node.ids import AuthorityId, NodeId
+from pki.keys import generate
+from pki.signer import FileSigner
 
 EE = NodeId("EE")
 
@@ -191,6 +193,38 @@ def test_who_had_not_read_to_the_end_accuses_nobody(place):
     put_forged(replica, SECOND, owner.directory.replica.entries(str(SECOND), 0, 2), note)
     assert replica.names() == {"EE:1": "Uus amet"}
     assert not replica.directory.evidence()
+
+
+@pytest.mark.parametrize("says", ["a size nobody signed", "another log", "an old note with another size"])
+def test_what_an_opening_says_of_the_end_before_it_counts_only_if_it_is_signed(place, says):
+    """Else an owner could claim that nobody had read to the end, and change what it likes unseen."""
+    owner, replica = place("EE"), place("FR")
+    owner.say("Amet", "Teine")
+    replica.follow(owner)
+    signed = owner.directory.heads()[str(FIRST)]
+    _, other = forge(owner, SECOND, [b"{}"] * 9)
+    previous = {
+        "a size nobody signed": "imi-federation/EE/authorities\n999999\n\n",
+        "another log": other,
+        "an old note with another size": signed.replace("\n2\n", "\n999999\n"),
+    }[says]
+    body = owner.directory.replica.entries(str(FIRST), 0, 1)[0].body
+    replica.key = replace(replica.key, epoch=2)
+    put_forged(replica, SECOND, *forge(owner, SECOND, [write_opening(Opening(previous, 1)), body]))
+    assert [each.kind for each in replica.directory.evidence()] == ["snapshot-differs"]
+
+
+def test_after_a_change_of_the_logs_key_what_the_old_key_signed_excuses_nothing(place):
+    owner, replica, heir = place("EE"), place("FR"), place("EU", signer=FileSigner(generate("log")))
+    owner.say("Amet")
+    replica.follow(owner)
+    owner.say("Uus amet")  # the replica never read this
+    opening = write_opening(Opening(owner.directory.heads()[str(FIRST)], 1))
+    body = owner.directory.replica.entries(str(FIRST), 1, 2)[0].body
+    replica.key = replace(heir.key, epoch=2)
+    put_forged(replica, SECOND, *forge(heir, SECOND, [opening, body]))
+    assert replica.names() == {"EE:1": "Uus amet"}
+    assert [each.kind for each in replica.directory.evidence()] == ["snapshot-differs"]
 
 
 def test_who_never_read_an_epoch_between_accuses_nobody(place):
