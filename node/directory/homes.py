@@ -18,12 +18,15 @@ def resolve(claims: Iterable[Authority], moves: Collection[Move], deleted_by: Co
     """The claim that counts: of those whose every move was announced by the node left, the one that moved last.
 
     None where no claim does (the log of the node it left is not here yet), or where the node it moved to last deleted
-    it: it does not return to where it was before. Two nodes that claim one authority from the start: the one whose name
-    comes first, the national node before a regional one.
+    it: it does not return to where it was before. Two nodes that say it began with them: the one whose name comes first,
+    the national node before a regional one, however often the other says that it moved.
     """
     valid = [claim for claim in claims if _is_announced(claim.homes, moves)]
-    best = min(valid, key=lambda claim: (-len(claim.homes), claim.node), default=None)
-    ended = [m for m in moves if m.to in deleted_by and _is_announced(m.homes, moves)]
+    best = min(valid, key=lambda claim: (claim.homes[0], -len(claim.homes), claim.node), default=None)
+    ended = [
+        m for m in moves
+        if best and m.to in deleted_by and m.homes[0] == best.homes[0] and _is_announced(m.homes, moves)
+    ]  # fmt: skip
     if best and any(len(move.homes) >= len(best.homes) for move in ended):
         return None
     return best

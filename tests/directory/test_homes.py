@@ -80,6 +80,17 @@ def test_a_regional_node_does_not_take_what_the_national_one_has(replica):
     assert home_after(replica, (BY, replace(FIRST, node=BY))) == DE
 
 
+@pytest.mark.parametrize("order", list(permutations(range(3))))
+@pytest.mark.parametrize("last", [replace(FIRST, node=BY, former=(SN,)), DELETED])
+def test_who_never_had_an_authority_can_neither_move_it_nor_delete_it_by_saying_that_it_moved(replica, order, last):
+    said = [(DE, FIRST), (SN, Move(id=FIRST.id, node=SN, to=BY)), (BY, last)]
+    assert home_after(replica, *(said[n] for n in order)) == DE
+
+
+def test_a_node_that_moves_an_authority_to_itself_ends_nothing(replica):
+    assert home_after(replica, (DE, FIRST), (SN, Move(id=FIRST.id, node=SN, to=SN)), (SN, DELETED)) == DE
+
+
 def test_what_is_found_and_counted_is_what_counts(replica):
     home_after(replica, (DE, FIRST), (DE, LEAVES), (BY, replace(THERE, names={"de": "Landesamt"})))
     assert replica.count() == 1
