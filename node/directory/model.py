@@ -302,6 +302,8 @@ def read_change(body: bytes, *, node: NodeId, collection: str = "authorities") -
     except ValidationError as error:
         raise BadEntry("a directory entry is malformed") from error
     change = Deleted(found.id, found.kind) if isinstance(found, _Delete) else _only(found)
+    if isinstance(change, Deleted) and change.kind == Move.kind:
+        raise BadEntry("a move is never taken back")
     if change.kind not in COLLECTIONS.get(collection, ()):
         raise BadEntry(f"the log {node}/{collection} speaks of a {change.kind}")
     if state_of(change.id) != state_of(node) or (not isinstance(change, Deleted) and change.node != node):

@@ -9,8 +9,10 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from node.directory import Directory
+from node.directory.copies import read_entries
 from node.directory.homes import resolve
 from node.directory.model import Authority, BadEntry, Deleted, Move, read_change, write_change
+from node.directory.replication import LogId, new_entry
 from node.directory.search import Replica
 from node.ids import AuthorityId, NodeId
 from pki.signer import FileSigner
@@ -67,7 +69,19 @@ def test_the_old_node_can_neither_take_it_back_nor_delete_it(replica):
     said = [(DE, FIRST), (DE, LEAVES), (BY, THERE)]
     assert home_after(replica, *said, (DE, replace(FIRST, website="https://elsewhere.example"))) == BY
     assert home_after(replica, (DE, DELETED)) == BY
-    assert home_after(replica, (DE, Deleted(FIRST.id, "move"))) == BY
+
+
+def test_an_announced_move_is_not_taken_back_by_a_new_epoch_either(tmp_path):
+    """A deletion of it that was believed would keep it out of the next epoch, and who reads that alone would know of none."""
+    directory, signer = Directory(tmp_path), FileSigner(Ed25519PrivateKey.generate(), None)
+    try:
+        directory.publish(DE, [FIRST, LEAVES], signer)
+        with pytest.raises(BadEntry, match="never taken back"):
+            directory.publish(DE, [Deleted(FIRST.id, "move")], signer)
+        read = read_entries([new_entry(write_change(Deleted(FIRST.id, "move")))], LogId(DE), 2)
+        assert [seq for seq, _ in read.invalid] == [2]
+    finally:
+        directory.close()
 
 
 @pytest.mark.parametrize("order", list(permutations([(DE, FIRST), (DE, LEAVES), (BY, DELETED)])))
