@@ -15,6 +15,8 @@ from pki.verification import verify_chain
 MAX_ENTRY_BYTES: Final = 256 * 1024
 COLLECTIONS: Final = ("authorities", "registers", "repositories")  # the directory logs of a node
 MAX_EPOCH: Final = 999
+MAX_NODES: Final = 100  # of one State
+MAX_LOGS: Final = 8  # of one node: more than there are collections today
 
 Node = Annotated[str, StringConstraints(pattern=r"^[A-Z]{2}(-[A-Z0-9]{1,8})?$")]
 StateCode = Annotated[str, StringConstraints(pattern=r"^[A-Z]{2}$")]
@@ -55,7 +57,9 @@ class NodeEntry(_Model):
     suites: tuple[str, ...] = ()  # AS4 suites it reads, preferred first
     protocols: tuple[str, ...] = ("imi/1",)
     features: tuple[str, ...] = ()
-    logs: dict[Annotated[str, StringConstraints(pattern=r"^[a-z-]{1,40}$")], LogEntry] = Field(default_factory=dict)
+    logs: dict[Annotated[str, StringConstraints(pattern=r"^[a-z-]{1,40}$")], LogEntry] = Field(
+        default_factory=dict, max_length=MAX_LOGS
+    )
 
     @property
     def is_hosted(self) -> bool:
@@ -68,7 +72,7 @@ class StateIndex(_Model):
 
     format: Literal[1] = 1
     state: StateCode
-    nodes: tuple[Node, ...]
+    nodes: Annotated[tuple[Node, ...], Field(max_length=MAX_NODES)]
 
 
 def read_entry(data: bytes, state: str, node: str) -> NodeEntry:

@@ -188,6 +188,22 @@ def test_a_state_that_publishes_nonsense_harms_itself(federation, change):
     assert set(federation.reader.refresh().nodes) == MEMBERS - {"DE", "DE-BY"}
 
 
+def test_a_state_with_more_nodes_than_anybody_has_harms_itself(federation):
+    """Each listed node costs every reader a file, certificates to verify, and logs to follow."""
+    data = json.dumps({"format": 1, "state": "DE", "nodes": ["DE"] * 101}).encode()
+    federation.forge("DE", federation.files("DE") | {index_path("DE"): data})
+    assert set(federation.reader.refresh().nodes) == MEMBERS - {"DE", "DE-BY"}
+
+
+def test_a_node_with_more_logs_than_anybody_has_harms_its_state(federation):
+    files = federation.files("DE")
+    entry = json.loads(files[entry_path("DE", "DE")])
+    (some, *_) = entry["logs"].values()
+    entry["logs"] = {f"collection-{'abcdefghi'[n]}": some for n in range(9)}
+    federation.forge("DE", files | {entry_path("DE", "DE"): json.dumps(entry).encode()})
+    assert set(federation.reader.refresh().nodes) == MEMBERS - {"DE", "DE-BY"}
+
+
 def test_an_entry_that_speaks_of_another_node_harms_its_state(federation):
     files = federation.files("DE")
     federation.forge("DE", files | {entry_path("DE", "DE"): files[entry_path("DE", "DE-BY")]})
