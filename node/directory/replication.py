@@ -143,7 +143,7 @@ def sign_checkpoint(
 
 
 def read_checkpoint(note: str, *, log: str, public_key: Ed25519PublicKey) -> Checkpoint:
-    """A checkpoint from a peer.
+    """A checkpoint from a peer. What stands in a note beside the log's signature is left out: whoever shows it may add to it.
 
     Raises:
         BadCheckpoint: see there.
@@ -152,8 +152,10 @@ def read_checkpoint(note: str, *, log: str, public_key: Ed25519PublicKey) -> Che
     match = _CHECKPOINT.fullmatch(text + "\n") if separator and len(note) < MAX_NOTE else None
     if match is None or match[1] != log or int(match[5]) > MAX_LOG:
         raise BadCheckpoint(f"not a checkpoint of {log}")
-    if not any(_is_signature(line, text + "\n", log, public_key) for line in signatures.splitlines()):
+    signed = next((line for line in signatures.split("\n") if _is_signature(line, text + "\n", log, public_key)), None)
+    if signed is None:
         raise BadCheckpoint(f"the checkpoint of {log} is not signed by the log's key")
+    note = f"{text}\n\n{signed}\n"
     return Checkpoint(log=log, size=int(match[5]), root=base64.b64decode(match[6]), note=note)
 
 

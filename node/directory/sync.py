@@ -16,6 +16,7 @@ import asyncio
 import json
 import random
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from itertools import accumulate
 from typing import Annotated, Final, Protocol
 
 import structlog
@@ -52,6 +53,8 @@ from node.ids import NodeId, state_of
 
 GOSSIP_PATH: Final = "/imi/v1/gossip"
 MAX_GOSSIP_BYTES: Final = 256 * 1024
+MAX_HEADS: Final = 1000  # in a greeting
+MAX_HEADS_BYTES: Final = 224 * 1024  # the versions of the trust list need some room too
 GREETINGS_AT_ONCE: Final = 8
 DRAWN: Final = 2  # peers greeted by lot each minute, and passed news to
 MAX_WANTED: Final = 8  # hosts greeted besides, because their logs are behind here
@@ -78,7 +81,7 @@ class Trust(Protocol):
 class _Greeting(BaseModel):
     model_config = ConfigDict(extra="ignore")
 
-    heads: Annotated[dict[str, Annotated[str, StringConstraints(max_length=MAX_NOTE)]], Field(max_length=1000)]
+    heads: Annotated[dict[str, Annotated[str, StringConstraints(max_length=MAX_NOTE)]], Field(max_length=MAX_HEADS)]
     trust: Annotated[dict[str, int], Field(max_length=200)] = {}
 
 
@@ -221,9 +224,21 @@ class Sync:
         return _read_greeting(answer)
 
     async def _heads(self) -> bytes:
-        heads = await self._in_thread(self._shown)
+        heads = self._fitting(await self._in_thread(self._shown))
         versions = dict(self._trust.versions()) if self._trust else {}
         return json.dumps({"heads": heads, "trust": versions}, ensure_ascii=False).encode()
+
+    def _fitting(self, heads: Mapping[str, str]) -> Mapping[str, str]:
+        """As many heads as a greeting may hold: our own, and where those of others are too many, some by lot.
+
+        So no State can list so many logs that nobody's greeting is read any more.
+        """
+        room = {name: len(json.dumps({name: note}, ensure_ascii=False).encode()) for name, note in heads.items()}
+        if len(heads) <= MAX_HEADS and sum(room.values()) <= MAX_HEADS_BYTES:
+            return heads
+        drawn = sorted(self._dice.sample(sorted(heads), len(heads)), key=lambda name: not self._is_ours(name))
+        ends = accumulate(room[name] for name in drawn)
+        return {name: heads[name] for name, end in zip(drawn[:MAX_HEADS], ends, strict=False) if end <= MAX_HEADS_BYTES}
 
     def _shown(self) -> dict[str, str]:
         """Our heads; those of our own logs only while they are not a backup's: less than we signed accuses us."""

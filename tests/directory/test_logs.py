@@ -366,3 +366,12 @@ def test_a_commit_that_fails_leaves_no_transaction_open(place):
     assert not store.is_writing()
     store.keep_evidence(at=NOW, log=str(LOG), kind="x", source="FR", held="a", seen="b", more={})
     assert store.evidence()
+
+
+def test_what_is_added_to_a_checkpoint_beside_its_signature_is_not_kept(place):
+    """A note travels in every greeting: who could make it longer could make greetings too long to be read."""
+    owner = place("EE")
+    owner.say("Amet")
+    note = owner.directory.heads()["EE/authorities"]
+    for longer in (note + "x" * 3000, note.replace("\n\n", "\n\n— imi-federation/EE/authorities AAAA\n"), note + note):
+        assert read_checkpoint(longer, log="EE/authorities", public_key=owner.key.public_key).note == note

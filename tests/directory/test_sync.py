@@ -16,12 +16,21 @@ from aiohttp.test_utils import TestClient, TestServer
 
 from node.clock import SystemClock
 from node.directory import Authority, Directory
+from node.directory.copies import Standing
 from node.directory.directory import log_name
 from node.directory.hosting import EntriesMissing, PeersNotAsked, Signed
 from node.directory.model import COLLECTIONS, Register
-from node.directory.replication import LogForked, LogId, LogRolledBack, read_page, sign_checkpoint
+from node.directory.replication import (
+    LogForked,
+    LogId,
+    LogRolledBack,
+    frontier_after,
+    new_entry,
+    read_page,
+    sign_checkpoint,
+)
 from node.directory.serving import EVIDENCE_PATH, LOG_PATH, write_signed
-from node.directory.sync import GOSSIP_PATH, MAX_GOSSIP_BYTES, Sync, _Greeting
+from node.directory.sync import GOSSIP_PATH, MAX_GOSSIP_BYTES, Sync, _Greeting, _read_greeting
 from node.errors import Unavailable
 from node.federation.listener import PEER
 from node.federation.peers import LogKey, UnknownPeer
@@ -669,6 +678,28 @@ def test_the_heads_of_31_nodes_in_two_epochs_fit_a_greeting(tmp_path):
                 notes[log] = sign_checkpoint(log, full, public_key=SIGNER.public_key, sign=SIGNER.sign).note
     greeting = _Greeting(heads=notes, trust={f"state-{n}": 10**6 for n in range(40)})
     assert len(greeting.model_dump_json()) * 2 < MAX_GOSSIP_BYTES
+
+
+def test_a_state_with_very_many_logs_does_not_silence_everybodys_greetings(tmp_path):
+    """The others' heads are shown by lot then, and our own always: so they all come through in time."""
+    many = [NodeId(f"XX-{n}") for n in range(1300)]
+    entry = new_entry(b"{}")
+    frontier = frontier_after(Frontier(), [entry])
+
+    async def scene():
+        async with federation(tmp_path) as nodes:
+            replica = nodes[FR].directory.replica
+            with replica.writing():
+                for name in map(log_name, (*many, FR)):
+                    replica.stage(name, [entry])
+                    replica.prove(sign_checkpoint(name, frontier, public_key=SIGNER.public_key, sign=SIGNER.sign))
+                    replica.put_standing(Standing(name=name, epoch=1))
+            nodes[FR].trust.hosts |= dict.fromkeys(many, BG)
+            shown = [_read_greeting(await nodes[FR].sync._heads()).heads for _ in range(20)]
+            assert all(log_name(FR) in heads for heads in shown)
+            assert {name for heads in shown for name in heads} == {log_name(each) for each in (*many, FR)}
+
+    asyncio.run(scene())
 
 
 def test_a_peer_that_greets_often_has_one_follower_and_one_waiting(tmp_path):
