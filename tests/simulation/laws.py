@@ -86,7 +86,7 @@ def _log_is_sound(world: World, owner: NodeId) -> Iterator[str]:
         replica = node.directory.replica
         if [entry.leaf for entry in replica.entries(name, 0, size)] != [entry.leaf for entry in entries]:
             yield f"all logs are equal: {node.name} holds other entries of {name}"
-        rows = replica.connection().execute("SELECT id, data FROM authorities WHERE node = ?", (owner,)).fetchall()
+        rows = replica.connection().execute("SELECT id, data FROM records WHERE kind = 'authority' AND node = ?", (owner,)).fetchall()
         found = {key: read_authority(data) for key, data in rows}
         if returned := sorted(found.keys() - expected.keys()):
             yield f"no deleted entry returns: {node.name} shows {returned[:3]} of {name}"

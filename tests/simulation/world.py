@@ -150,7 +150,7 @@ class Process:
     async def serve(self, method: str, path: str, body: bytes, source: NodeId) -> bytes:
         """What the federation door answers. Raises PeerAnswered."""
         if self.sync is None:
-            raise Unreachable(f"{self.node.name} is starting")
+            raise Unreachable(f"{self.node.name} is starting", door=self.node.name)
         answer: bytes | None = None
         try:
             match method, path:
@@ -250,7 +250,7 @@ class Wire:
     async def get(self, node: NodeId, path: str, *, limit: int) -> bytes:
         answer = await self._ask("GET", node, path, b"")
         if len(answer) > limit:
-            raise Unreachable(f"{node} answers with more than {limit} bytes")
+            raise Unreachable(f"{node} answers with more than {limit} bytes", door=node)
         return answer
 
     async def post(self, node: NodeId, path: str, body: bytes, content_type: str) -> tuple[str, bytes]:
@@ -266,12 +266,12 @@ class Wire:
         await self._pass(name)
         there = world.door(name, self._us)
         if there is None:
-            raise Unreachable(f"{name} does not answer")
+            raise Unreachable(f"{name} does not answer", door=name)
         work = asyncio.get_running_loop().create_task(there.serve(method, path, body, self._us), context=there.context)
         done, _ = await asyncio.wait({work}, timeout=ANSWER_SECONDS)
         if not done or work.cancelled() or isinstance(work.exception(), Crash):
             work.cancel()
-            raise Unreachable(f"{name} does not answer")
+            raise Unreachable(f"{name} does not answer", door=name)
         answer = work.result()
         if there.node.distort is not None:
             answer = there.node.distort(path, answer, self._us)
@@ -286,7 +286,7 @@ class Wire:
         await asyncio.sleep(0.01 + dice.random() * network.slowest)
         if not network.joins(self._us, name) or dice.random() < network.loss:
             await asyncio.sleep(dice.choice((0.1, 10.0, ANSWER_SECONDS)))  # reset, no connection, no answer
-            raise Unreachable(f"{name} does not answer")
+            raise Unreachable(f"{name} does not answer", door=name)
 
 
 @dataclass
