@@ -16,7 +16,7 @@ from typing import Final
 
 from node import merkle
 from node.directory.replication import PAGE, Checkpoint, Entry, batches, leaf_of
-from node.errors import SetupError
+from node.errors import SetupError, Unavailable
 from node.merkle import HASH_BYTES, TILE, TILE_HEIGHT, Frontier, Subtree, leaf_hash
 
 LOGS: Final = """
@@ -31,12 +31,25 @@ CREATE TABLE IF NOT EXISTS tiles (
   PRIMARY KEY (log, level, number)) WITHOUT ROWID;
 """
 AT_ONCE: Final = 20 * PAGE  # entries handled together
+BUSY_SECONDS: Final = 30.0  # that a writer waits for its turn
 
 
 class CannotOpenDirectory(SetupError):
     """A directory file cannot be used; the message says what to do."""
 
     code = "setup.directory"
+
+
+class DirectoryBusy(Unavailable):
+    """Another process has been writing a directory file for longer than we wait; what it holds up may be tried again."""
+
+    code = "unavailable.directory-busy"
+
+
+class DirectoryFull(Unavailable):
+    """A directory file cannot grow: the disk is full. Nothing acknowledged is lost; it goes on once there is room."""
+
+    code = "unavailable.directory-full"
 
 
 class LogStore:
@@ -58,7 +71,7 @@ class LogStore:
         try:
             self._prepare()
         except sqlite3.Error as error:
-            raise CannotOpenDirectory(f"{path} cannot be used: {error}") from error
+            raise _explained(path, error) or CannotOpenDirectory(f"{path} cannot be used: {error}") from error
 
     def _prepare(self) -> None:
         found = self.connection().execute("PRAGMA user_version").fetchone()[0]
@@ -66,7 +79,8 @@ class LogStore:
             self._other_format(found)
         connection = self.connection()
         connection.executescript(self.schema)
-        connection.execute(f"PRAGMA user_version={self.format}")
+        if connection.execute("PRAGMA user_version").fetchone()[0] != self.format:  # to write it takes a writer's turn
+            connection.execute(f"PRAGMA user_version={self.format}")
 
     def _other_format(self, found: int) -> None:
         raise CannotOpenDirectory(
@@ -88,7 +102,7 @@ class LogStore:
         """This thread's connection."""
         found: sqlite3.Connection | None = getattr(self._local, "connection", None)
         if found is None:
-            found = sqlite3.connect(self.path, isolation_level=None, timeout=30.0, check_same_thread=False)
+            found = sqlite3.connect(self.path, isolation_level=None, timeout=BUSY_SECONDS, check_same_thread=False)
             found.execute("PRAGMA journal_mode=WAL")
             found.execute(f"PRAGMA synchronous={'FULL' if self._durable else 'NORMAL'}")
             self._local.connection = found
@@ -97,20 +111,22 @@ class LogStore:
 
     @contextmanager
     def writing(self) -> Iterator[sqlite3.Connection]:
-        """One transaction; nested uses join it."""
+        """One transaction; nested uses join it. Raises DirectoryBusy, DirectoryFull: then nothing of it was written."""
         with self._write_lock:
             connection = self.connection()
             if self.is_writing():
                 yield connection
                 return
-            connection.execute("BEGIN IMMEDIATE")
             try:
+                connection.execute("BEGIN IMMEDIATE")
                 yield connection
                 self._crash_at(f"{self.path.name} not committed")
                 connection.execute("COMMIT")
-            except BaseException:
+            except BaseException as error:
                 if self.is_writing():  # a failed COMMIT may have ended it, or not: the disk is full
                     connection.execute("ROLLBACK")
+                if isinstance(error, sqlite3.Error) and (told := _explained(self.path, error)):
+                    raise told from error
                 raise
             self._crash_at(f"{self.path.name} committed")
 
@@ -261,6 +277,23 @@ class LogStore:
                 return False
             frontier = frontier.append(leaf_hash(entry.leaf) for entry in entries)
         return held is None or (frontier.size, frontier.root) == (held.size, held.root)
+
+
+def _explained(path: Path, error: sqlite3.Error) -> Unavailable | None:
+    """What an operator can do something about; None for all else."""
+    match getattr(error, "sqlite_errorcode", 0) & 0xFF:  # the lower byte of what SQLite calls an extended code
+        case sqlite3.SQLITE_BUSY:
+            return DirectoryBusy(
+                f"{path} is being written by another process (an import, or the node itself) for longer than "
+                f"{BUSY_SECONDS:g} seconds: try again when that has ended"
+            )
+        case sqlite3.SQLITE_FULL:
+            return DirectoryFull(
+                f"{path} cannot grow, the disk is full: free some space; nothing acknowledged was lost, and what was put "
+                f"off is tried again"
+            )
+        case _:
+            return None
 
 
 def _read_frontier(size: int, blob: bytes) -> Frontier:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+from contextlib import closing, contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
 
@@ -30,7 +31,7 @@ from node.directory.replication import (
     write_closing,
 )
 from node.directory.serving import Server, read_signed, write_signed
-from node.directory.store import LogStore
+from node.directory.store import DirectoryBusy, DirectoryFull, LogStore
 from node.federation.peers import LogKey
 from node.ids import AuthorityId, NodeId
 from node.merkle import Frontier, leaf_hash
@@ -375,3 +376,51 @@ def test_what_is_added_to_a_checkpoint_beside_its_signature_is_not_kept(place):
     note = owner.directory.heads()["EE/authorities"]
     for longer in (note + "x" * 3000, note.replace("\n\n", "\n\n— imi-federation/EE/authorities AAAA\n"), note + note):
         assert read_checkpoint(longer, log="EE/authorities", public_key=owner.key.public_key).note == note
+
+
+@contextmanager
+def written_by_another(path):
+    """Another process in a long transaction."""
+    with closing(sqlite3.connect(path, isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        yield
+        other.execute("ROLLBACK")
+
+
+@pytest.mark.timeout(20)
+@pytest.mark.parametrize("file", ["logs.db", "directory.db"])
+def test_who_only_reads_opens_the_directory_while_another_process_writes(place, file):
+    owner = place("EE")
+    owner.say("Amet")
+    with written_by_another(owner.folder / file), closing(Directory(owner.folder)) as beside:
+        assert beside.get(AuthorityId("EE:1")).name == "Amet"
+
+
+def test_a_writer_that_waited_too_long_is_told_so_and_may_try_again(place):
+    owner = place("EE")
+    owner.say("Amet")
+    owner.directory.own.connection().execute("PRAGMA busy_timeout=1")
+    with written_by_another(owner.folder / "logs.db"), pytest.raises(DirectoryBusy, match=r"logs\.db .*try again"):
+        owner.say("Uus amet")
+    owner.say("Uus amet")
+    assert owner.names() == {"EE:1": "Uus amet"}
+
+
+@pytest.mark.parametrize("file", ["own", "replica"])
+def test_on_a_full_disk_nothing_is_half_written_and_it_goes_on_when_there_is_room(place, file):
+    owner = place("EE")
+    owner.say("Amet")
+    store = getattr(owner.directory, file)
+    (pages,) = store.connection().execute("PRAGMA page_count").fetchone()
+    store.connection().execute(f"PRAGMA max_page_count={pages}")
+    names = [f"Amet {n} {'x' * 300}" for n in range(200)]
+    with pytest.raises(DirectoryFull, match="free some space"):
+        owner.say(*names)
+    assert owner.names() == {"EE:1": "Amet"}
+    store.connection().execute("PRAGMA max_page_count=1000000")
+    owner.directory.catch_up()  # as the node does every few seconds
+    owner.say("Uus amet")
+    assert owner.directory.own.is_whole("EE/authorities")
+    assert owner.directory.replica.is_whole("EE/authorities")
+    assert owner.names()["EE:1"] == "Uus amet"
+    assert owner.directory.position(LogId(EE)) == (1, {"own": 2, "replica": 202}[file])
