@@ -54,7 +54,7 @@ class Directory:
         self.replica.regions = region_names()
         self.own.take_evidence(self.replica.left_behind)
         self._clock = clock or SystemClock()
-        self.follower = Follower(self.own, self.replica, self._forget, lambda: self.keys())
+        self.follower = Follower(self.own, self.replica, self._forget, lambda: self.keys())  # noqa: PLW0108  # it is replaced later
         self.host = Host(self.own, self.replica, self.follow_own)
         self.keys: Callable[[], Mapping[str, LogKey]] = dict  # the trust list's, by log name, for who has one
         self._cache: dict[AuthorityId, Authority] = {}

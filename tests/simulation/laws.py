@@ -7,9 +7,9 @@ from operator import itemgetter
 
 from node.directory.copies import read_entries
 from node.directory.directory import log_name
-from node.directory.model import Deleted, read_authority
+from node.directory.model import Deleted
 from node.directory.replication import LogId
-from node.ids import NodeId
+from node.ids import NodeId, state_of
 from node.merkle import leaf_hash, root
 
 from .world import Node, World
@@ -86,8 +86,7 @@ def _log_is_sound(world: World, owner: NodeId) -> Iterator[str]:
         replica = node.directory.replica
         if [entry.leaf for entry in replica.entries(name, 0, size)] != [entry.leaf for entry in entries]:
             yield f"all logs are equal: {node.name} holds other entries of {name}"
-        rows = replica.connection().execute("SELECT id, data FROM records WHERE kind = 'authority' AND node = ?", (owner,)).fetchall()
-        found = {key: read_authority(data) for key, data in rows}
+        found = {each.id: each for each in node.directory.each("authority", state_of(owner))}
         if returned := sorted(found.keys() - expected.keys()):
             yield f"no deleted entry returns: {node.name} shows {returned[:3]} of {name}"
         elif found != expected:
