@@ -27,7 +27,7 @@ from node.directory import Directory
 from node.directory.model import By, Change
 from node.directory.replication import LogId
 from node.directory.sync import Sync
-from node.errors import ImiError, SetupError, Unavailable
+from node.errors import PeerError, SetupError, Unavailable
 from node.federation import listener, outbox, outside, receiver
 from node.federation.outbox import Waiting
 from node.federation.peers import Peer, Peers, TrustList
@@ -53,6 +53,7 @@ from pki.node_keys import NodeKeys, load_node_keys
 from pki.trustlist import Publisher
 
 MAX_TRUST_FILE: Final = 5_000_000
+READING_SECONDS: Final = 120.0  # that a source has to give the trust list, however many files it is
 PEERS_FOLDER: Final = "peers"
 RENEW_SECONDS: Final = 6 * 3600.0
 
@@ -200,8 +201,7 @@ async def _build(settings: Settings, clock: Clock, stack: contextlib.AsyncExitSt
     stack.push_async_callback(transport.close)
     relay = Relay(peers, transport)
     stack.push_async_callback(relay.close)
-    reader.fetch = _fetch(settings, transport, peers)
-    renewing = Renewing(reader, peers, lambda source: _fetch_from(transport, lambda: [source]))
+    renewing = Renewing(reader, peers, partial(_fetch_from, transport), sources=partial(_sources, settings, peers))
     bodies = Bodies(settings.data / "messages")
     casework = casework_of(
         settings, keys=keys, database=database, catalogue=catalogue, directory=directory, peers=peers, clock=clock
@@ -322,34 +322,32 @@ def _unset(path: str) -> bytes:
     raise NotPublished(f"no source of the trust list yet for {path}")
 
 
-def _fetch(settings: Settings, transport: Transport, peers: Peers) -> Callable[[str], bytes]:
-    """Reads the trust list's files for a thread: from the publisher, else from whichever peer mirrors them."""
+def _sources(settings: Settings, peers: Peers) -> Sequence[NodeId]:
+    """Whom the trust list is read from: the publisher, else a peer that mirrors it; who publishes it reads its own folder."""
     if settings.publish_from is not None:
-        return from_folder(settings.publish_from)
-    return _fetch_from(
-        transport,
-        lambda: [settings.publisher, *(p.node for p in peers.reachable() if p.node != settings.publisher)],
-    )
+        return ()
+    return (settings.publisher, *(peer.node for peer in peers.reachable() if peer.node != settings.publisher))
 
 
-def _fetch_from(transport: Transport, sources: Callable[[], Sequence[NodeId]]) -> Callable[[str], bytes]:
-    """Reads the trust list's files for a thread, from the first source that gives them."""
+def _fetch_from(transport: Transport, source: NodeId, *, seconds: float = READING_SECONDS) -> Callable[[str], bytes]:
+    """Reads the trust list's files for a thread, from one source, which has so long for all of one reading."""
     loop = asyncio.get_running_loop()
+    ends = loop.time() + seconds
 
     async def fetch(path: str) -> bytes:
-        failure: ImiError = Unavailable("nobody to read the trust list from")
-        for source in sources():
-            try:
+        try:
+            async with asyncio.timeout_at(ends):
                 return await transport.get(source, listener.TRUST_PATH + path, limit=MAX_TRUST_FILE)
-            except PeerAnswered as error:
-                if error.status == 404:
-                    raise NotPublished(str(error)) from error
-                failure = error
-            except ImiError as error:
-                failure = error
-        raise Unavailable(str(failure)) from failure
+        except TimeoutError as error:
+            raise Unavailable(f"{source} has not given the trust list within {seconds:g} seconds") from error
+        except PeerAnswered as error:
+            if error.status == 404:
+                raise NotPublished(str(error)) from error
+            raise
+        except PeerError as error:
+            raise Unavailable(str(error)) from error
 
-    return lambda path: asyncio.run_coroutine_threadsafe(fetch(path), loop).result(timeout=120)
+    return lambda path: asyncio.run_coroutine_threadsafe(fetch(path), loop).result(timeout=2 * seconds)
 
 
 def _vocabulary(catalogue: Catalogue, texts: Texts) -> dict[str, list[str]]:

@@ -9,55 +9,91 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Callable, Mapping
+import time
+from collections.abc import Callable, Mapping, Sequence
+from typing import Final
 
 import structlog
 
-from node.errors import ImiError
+from node.errors import ImiError, Unavailable
 from node.federation.peers import Peers
 from node.federation.trust import Fetch, TrustReader
 from node.ids import NodeId
+
+UNFOUNDED_SECONDS: Final = 600.0
 
 log = structlog.get_logger()
 
 
 class Renewing:
-    """Reads the trust list, one reading at a time."""
+    """Reads the trust list, one reading at a time, each from one source: no two mirrors are equally far.
 
-    def __init__(self, reader: TrustReader, peers: Peers, fetch_from: Callable[[NodeId], Fetch]) -> None:
-        self._reader, self._peers, self._fetch_from = reader, peers, fetch_from
-        self._lock = asyncio.Lock()
-        self._unfounded: dict[NodeId, Mapping[str, int]] = {}  # versions that a peer named and could not show
+    `sources` are those to read from, in order, until one gives a list; none: what the reader has itself.
+    """
+
+    def __init__(
+        self,
+        reader: TrustReader,
+        peers: Peers,
+        fetch_from: Callable[[NodeId], Fetch],
+        *,
+        sources: Callable[[], Sequence[NodeId]] = lambda: (),
+        now: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._reader, self._peers, self._fetch_from, self._sources, self._now = reader, peers, fetch_from, sources, now
+        self._lock, self._turn = asyncio.Lock(), asyncio.Lock()
+        self._unfounded: dict[NodeId, float] = {}  # when a peer last named versions that it could not show
 
     def versions(self) -> Mapping[str, int]:
         """Those of the list in force."""
         return self._peers.trust.versions
 
     async def refresh(self, source: NodeId | None = None) -> None:
-        """Read the list, from the usual source or from a peer's mirror; what changed counts at once. Raises Unavailable."""
+        """Read the list, from the usual sources or from a peer's mirror; what changed counts at once. Raises Unavailable."""
         async with self._lock:
-            usual = self._reader.fetch
-            self._reader.fetch = usual if source is None else self._fetch_from(source)
-            try:
-                self._peers.replace(await asyncio.to_thread(self._reader.refresh))
-            finally:
-                self._reader.fetch = usual
+            asked: Sequence[NodeId | None] = [source] if source is not None else self._sources()
+            failure: Unavailable | None = None
+            for each in asked or [None]:
+                try:
+                    found = await asyncio.to_thread(self._reader.refresh, None if each is None else self._fetch_from(each))
+                except Unavailable as error:
+                    log.info("trust list not read", source=each, code=error.code, reason=str(error))
+                    failure = failure or error
+                else:
+                    self._peers.replace(found)
+                    return
+            assert failure is not None, "somebody was asked"
+            raise failure
 
     async def renew(self, source: NodeId, theirs: Mapping[str, int]) -> None:
-        """A peer says its list is newer: read ours again, and from its mirror if we are shown old ones."""
-        if self._unfounded.get(source) == theirs:
+        """A peer says its list is newer: read ours again, and from its mirror if we are shown old ones.
+
+        Who named versions that it could not show is not believed for a while: else it could keep us, and whom we read
+        from, busy with ever greater numbers.
+        """
+        if self._now() < self._unfounded.get(source, -UNFOUNDED_SECONDS) + UNFOUNDED_SECONDS:
             return
+        async with self._turn:
+            if is_newer(theirs, self.versions()):  # still: another peer may have said so before
+                await self._renew(source, theirs)
+
+    async def _renew(self, source: NodeId, theirs: Mapping[str, int]) -> None:
         with contextlib.suppress(ImiError):  # the job that reads it regularly says why
             await self.refresh()
         if not is_newer(theirs, self.versions()):
             return
-        log.error("trust list older than a peer's", peer=source, ours=dict(self.versions()), theirs=dict(theirs))
+        newer = {role: version for role, version in theirs.items() if version > self.versions().get(role, 0)}
+        role, version = next(iter(newer.items()))
+        log.error(
+            "trust list older than a peer's",
+            peer=source, role=role[:40], ours=self.versions().get(role, 0), theirs=version, roles=len(newer),
+        )  # fmt: skip
         try:
             await self.refresh(source)
         except ImiError as error:
             log.warning("peer's trust list not read", peer=source, code=error.code, reason=str(error))
         if is_newer(theirs, self.versions()):
-            self._unfounded[source] = dict(theirs)
+            self._unfounded[source] = self._now()
 
 
 def is_newer(theirs: Mapping[str, int], ours: Mapping[str, int]) -> bool:

@@ -14,6 +14,7 @@ or published nonsense harms itself alone. An expired part counts for two weeks m
 from __future__ import annotations
 
 import base64
+import threading
 from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
@@ -109,7 +110,7 @@ class _Kept(BaseModel):
 
 
 class TrustReader:
-    """Reads the list into `folder`, and mirrors it in `folder/repository`. One at a time: not for several threads."""
+    """Reads the list into `folder`, and mirrors it in `folder/repository`; one reading at a time, whatever threads ask."""
 
     def __init__(self, folder: Path, fetch: Fetch, *, now: Callable[[], datetime] = lambda: datetime.now(UTC)) -> None:
         self.folder = folder
@@ -117,6 +118,7 @@ class TrustReader:
         self.fetch = fetch
         self._now = now
         self._mirrored: frozenset[str] = frozenset()
+        self._reading = threading.Lock()
 
     @staticmethod
     def start_from(folder: Path, root: bytes) -> None:
@@ -129,15 +131,27 @@ class TrustReader:
         kept = self._kept()
         return None if kept is None else _trust_list(kept, at=self._now())
 
-    def refresh(self) -> TrustList:
+    def refresh(self, fetch: Fetch | None = None) -> TrustList:
         """Fetch and verify what changed; call on a thread.
+
+        Args:
+            fetch: where every file of this reading comes from; default: the reader's own.
 
         Raises:
             NoTrustList: there is no root to begin with.
-            TrustListUnavailable: not reachable, or refused; what was in force stays.
+            TrustListUnavailable: not reachable, or refused; what was in force stays. Or another reading is under way:
+                who was cancelled while waiting for one has not ended it.
         """
+        if not self._reading.acquire(blocking=False):
+            raise TrustListUnavailable("the trust list is being read already")
         try:
-            reading = _Reading(self._updater(), self.folder / "metadata", self._kept(), self._now())
+            return self._read(fetch or self.fetch)
+        finally:
+            self._reading.release()
+
+    def _read(self, fetch: Fetch) -> TrustList:
+        try:
+            reading = _Reading(self._updater(fetch), self.folder / "metadata", self._kept(), self._now())
             kept = reading.all()
         except (RepositoryError, DownloadLengthMismatchError) as error:
             log.error("trust list refused", reason=f"{type(error).__name__}: {error}")  # noqa: TRY400  # no bug of ours
@@ -171,7 +185,7 @@ class TrustReader:
                     place.unlink()
         self._mirrored = frozenset(files)
 
-    def _updater(self) -> Updater:
+    def _updater(self, fetch: Fetch) -> Updater:
         metadata, targets = self.folder / "metadata", self.folder / "targets"
         first = self.folder / "first-root.json"
         if not first.exists():
@@ -179,7 +193,7 @@ class TrustReader:
         targets.mkdir(exist_ok=True)
         config = UpdaterConfig(max_delegations=MAX_STATES + 1)
         return Updater(
-            str(metadata), "metadata/", str(targets), "targets/", _Fetcher(self.fetch), config,
+            str(metadata), "metadata/", str(targets), "targets/", _Fetcher(fetch), config,
             bootstrap=first.read_bytes(),
         )  # fmt: skip
 

@@ -26,8 +26,10 @@ class Wire:
     source: Path
     change: dict[str, bytes | None] = field(default_factory=dict)
     cut: bool = False
+    asked: list[str] = field(default_factory=list)
 
     def __call__(self, path: str) -> bytes:
+        self.asked.append(path)
         if self.cut:
             raise Unavailable("the publisher does not answer")
         if path not in self.change:
