@@ -52,6 +52,7 @@ _MUTATED: Final = re.compile(r"(?:bh|[bdghmnt])(?=[A-ZÁÉÍÓÚ])")
 _ABBREVIATION: Final = re.compile(
     r"(?<![\w.])(?:[^\W\d_]{1,3}(?:\.[^\W\d_]{1,3})+\.?|[^\W\d_]\.(?: [^\W\d_]\.)+)(?!\w)"
 )
+_SPACED: Final = re.compile(r"[^\W\d_]\. [^\W\d_]\.")
 _SHORT_I: Final = "\ue000"
 _HAS_CYRILLIC: Final = re.compile("[а-яѐ-џ]")
 _HAS_GREEK: Final = re.compile("[α-ω]")
@@ -113,6 +114,11 @@ def ways(word: str) -> tuple[str, ...]:
         if _HAS_GREEK.search(folded):
             found += [greek(folded, _ELOT_PAIRS), greek(folded, _SPOKEN_PAIRS)]
     return tuple(dict.fromkeys(part for way in found for part in _WORDS.findall(way))) or ("",)
+
+
+def has_spaced_abbreviation(text: str) -> bool:
+    """Whether an abbreviation may have spaces in it (a. s.): such a text cannot be read in pieces."""
+    return bool(_SPACED.search(text))
 
 
 def typed(text: str, *, limit: int) -> list[str]:

@@ -12,11 +12,12 @@ import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from enum import IntEnum
-from itertools import combinations
+from functools import lru_cache
+from itertools import chain, combinations
 from math import comb
 from typing import Final, NamedTuple, Protocol
 
-from node.directory.folding import spellings
+from node.directory.folding import has_spaced_abbreviation, spellings
 from node.directory.hearing import MARK, latin_sounds, sounds
 
 NAMES: Final = "names"
@@ -33,6 +34,7 @@ _EXACT_AMONG: Final = 40  # so many that have all words in their names are compa
 _WHOLE_SOUND: Final = 2  # so short a sound is none that words begin with
 _LONG_NAME: Final = ORDERS // 2 - 1
 _NO_NAME: Final = " "  # before each further spelling: their line is no name
+_PIECES: Final = 1 << 16  # that are remembered as they were read
 _CODE: Final = re.compile(r"[\w./:-]{1,160}")
 
 
@@ -213,8 +215,7 @@ def _some(parts: Iterable[Expression]) -> Expression:
 
 def code(kind: str, value: str) -> Word:
     """Holds for documents with a code; what cannot be a code holds for none."""
-    written = code_word(kind, value)
-    return Word(written if _CODE.fullmatch(written) else "kind:", (CODES,))
+    return Word(_token(kind, value) or "kind:", (CODES,))
 
 
 def code_word(kind: str, value: str) -> str:
@@ -243,27 +244,72 @@ def document(
         codes: (kind, code) pairs; the document's own kind is added.
         is_preferred: stands before others that match alike.
     """
-    called = dict.fromkeys((*(text for text, _ in names), *more_names))
+    called = [_pieces(text) for text in dict.fromkeys((*[text for text, _ in names], *more_names))]
+    read = {piece: _READ[piece] for pieces in called for piece in pieces}
+    lines = ["".join([read[piece].own for piece in pieces])[:-1] for pieces in called]
+    further = dict.fromkeys([way for piece in read.values() if piece.others for way in piece.others])
+    heard = dict.fromkeys([sound for piece in read.values() if piece.sounds for sound in piece.sounds])
+    for text, lang in names:
+        heard.update(dict.fromkeys(chain.from_iterable([_spoken(piece, lang) for piece in _pieces(text)])))
     lang = names[0][1] if names else ""
-    read = [spellings(text) for text in called]
-    lines = dict.fromkeys(" ".join(own) for own, _ in read)
-    further = dict.fromkeys(word for _, others in read for word in others)
-    there = _all_words(spellings(" ".join(dict.fromkeys(places)))).split()
-    heard = (sound for text, spoken in names for sound in latin_sounds(text, spoken))
-    tokens = (code_word(*pair) for pair in (("kind", kind), *codes))
-    length = min(len(read[0][0]) if read else 0, _LONG_NAME)
+    there = [_place(piece, lang) for place in places for piece in _pieces(place)]
+    competent = [_READ[piece] for text in competence for piece in _pieces(text)]
+    tokens = dict.fromkeys([_token("kind", kind), *[_token(*pair) for pair in codes]])
+    length = min(lines[0].count(" ") + 1 if lines and lines[0] else 0, _LONG_NAME)
     return Document(
         kind=kind,
         id=name,
         order=length + (0 if is_preferred else ORDERS // 2),
-        names="\n".join((*lines, _NO_NAME.join(("", *further)))),
-        competence=_all_words(spellings(" ".join(competence))),
-        place=" ".join(dict.fromkeys((*there, *sounds(there), *latin_sounds(" ".join(there), lang)))),
-        sound=" ".join(dict.fromkeys((*sounds(word for own, _ in read for word in own), *heard))),
-        codes=" ".join(dict.fromkeys(token for token in tokens if _CODE.fullmatch(token))),
+        names="\n".join((*dict.fromkeys(lines), _NO_NAME.join(("", *further)))),
+        competence=" ".join(dict.fromkeys([word for read in competent for word in (*read.own.split(), *read.others)])),
+        place=" ".join(dict.fromkeys(chain.from_iterable(there))),
+        sound=" ".join(heard),
+        codes=" ".join(filter(None, tokens)),
     )
 
 
-def _all_words(read: tuple[list[str], list[str]]) -> str:
-    own, others = read
-    return " ".join(dict.fromkeys((*own, *others)))
+class _Read(NamedTuple):
+    """What a piece of text is found by: its words, folded, a space behind each; other ways to write them; their sounds."""
+
+    own: str
+    others: tuple[str, ...]
+    sounds: tuple[str, ...]
+
+
+class _ReadPieces(dict[str, _Read]):
+    """Pieces as they were read; all are forgotten when there are too many. A third of the cost of an lru_cache."""
+
+    def __missing__(self, piece: str) -> _Read:
+        own, others = spellings(piece)
+        if len(self) >= _PIECES:
+            self.clear()
+        self[piece] = read = _Read("".join([f"{word} " for word in own]), tuple(others), tuple(sounds(own)))
+        return read
+
+
+_READ: Final = _ReadPieces()
+
+
+def _pieces(text: str) -> list[str]:
+    """A text as what lies between spaces: its words are read piece by piece, and most pieces were read before."""
+    return [text] if ". " in text and has_spaced_abbreviation(text) else text.split()
+
+
+@lru_cache(maxsize=_PIECES)
+def _spoken(piece: str, lang: str) -> tuple[str, ...]:
+    return tuple(latin_sounds(piece, lang))
+
+
+@lru_cache(maxsize=_PIECES)
+def _place(piece: str, lang: str) -> tuple[str, ...]:
+    """By which words a piece of a place's name is found, and by which sounds where names are in this language."""
+    own, others = spellings(piece)
+    there = (*own, *others)
+    return (*there, *sounds(own), *latin_sounds(" ".join(there), lang))
+
+
+@lru_cache(maxsize=_PIECES)
+def _token(kind: str, value: str) -> str:
+    """A code as a word of the index; empty for what cannot be one."""
+    written = code_word(kind, value)
+    return written if _CODE.fullmatch(written) else ""
