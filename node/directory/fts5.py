@@ -7,6 +7,7 @@ FTS5 would gather every word that begins so before it finds the first row.
 
 from __future__ import annotations
 
+import json
 import sqlite3
 from collections.abc import Callable, Sequence
 from typing import Final
@@ -19,6 +20,8 @@ CREATE TABLE IF NOT EXISTS documents (
 CREATE VIRTUAL TABLE IF NOT EXISTS search USING fts5 (
   names, competence, place, sound, codes,
   tokenize = "ascii tokenchars '-./:_~'", prefix = '1 2 3 4 5 6', detail = column, columnsize = 0);
+INSERT INTO search (search, rank) SELECT 'hashsize', 16777216
+  WHERE NOT EXISTS (SELECT 1 FROM search_config WHERE k = 'hashsize');
 """
 _WIDTH: Final = 1 << 40  # documents of one order
 
@@ -63,8 +66,12 @@ class Fts5Index:
         return [Row(found, bool(is_exact)) for found, is_exact in rows]
 
     def _drop(self, connection: sqlite3.Connection, keys: Sequence[tuple[str, str]]) -> None:
-        query = "SELECT number FROM documents WHERE kind = ? AND id = ?"
-        gone = sorted(row for key in keys for row in connection.execute(query, key))
+        query = (
+            "SELECT number FROM json_each(?) AS gone CROSS JOIN documents"
+            " ON documents.kind = json_extract(gone.value, '$[0]') AND documents.id = json_extract(gone.value, '$[1]')"
+            " ORDER BY number"
+        )
+        gone = connection.execute(query, (json.dumps(keys),)).fetchall()
         connection.executemany("DELETE FROM search WHERE rowid = ?", gone)
         connection.executemany("DELETE FROM documents WHERE number = ?", gone)
 

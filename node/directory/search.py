@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import sqlite3
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -140,15 +141,14 @@ class Replica(Copies):
         self, connection: sqlite3.Connection, changes: Sequence[Change], node: NodeId
     ) -> frozenset[AuthorityId]:
         """The authorities that more than one node of their State has spoken of, or that one has deleted."""
-        known = {AuthorityId(row[0]) for row in connection.execute("SELECT DISTINCT id FROM claims")}
-        query = "SELECT 1 FROM records WHERE kind = 'authority' AND id = ? AND node <> ?"
+        known = {row[0] for row in connection.execute("SELECT DISTINCT id FROM claims")}
+        query = (
+            "SELECT records.id FROM json_each(?) CROSS JOIN records"
+            " ON records.kind = 'authority' AND records.id = json_each.value WHERE node <> ?"
+        )
+        known.update(row[0] for row in connection.execute(query, (json.dumps([c.id for c in changes]), node)))
         return frozenset(
-            c.id
-            for c in changes
-            if c.id in known
-            or isinstance(c, Deleted)
-            or (isinstance(c, Authority) and c.former)
-            or connection.execute(query, (c.id, node)).fetchone()
+            c.id for c in changes if c.id in known or isinstance(c, Deleted) or (isinstance(c, Authority) and c.former)
         )
 
     def _settle_homes(
