@@ -32,7 +32,7 @@ from node.ids import NodeId
 from node.merkle import HASH_BYTES, Frontier, is_consistent, leaf_hash
 
 PAGE: Final = 256  # entries in a full page, as C2SP tiles have
-MAX_PAGE_BYTES: Final = 12 * 1024 * 1024
+MAX_PAGE_BYTES: Final = 17 * 1024 * 1024  # 256 entries of 32 KiB, of which every byte may need a backslash
 MAX_LOG: Final = 50_000_000
 SALT_BYTES: Final = 16
 MAX_NOTE: Final = 4096  # characters of a signed note

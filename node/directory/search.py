@@ -70,6 +70,7 @@ _MIN_BEGINNING: Final = 4
 _MAX_CODES: Final = 20
 LOCAL: Final = ("local", "regional", "regional_or_local")
 ACTIVE: Final = ("status", "active")
+_LONGEST_NUTS: Final = 5
 ANY: Final = "any"  # the area of a role, whichever it is
 
 log = structlog.get_logger()
@@ -433,7 +434,8 @@ def _is_meagre(hits: Sequence[Hit]) -> bool:
 
 def in_region(nuts: str) -> Expression:
     """Holds for bodies of a region and its parts, and for those whose territory holds the region: national ones too."""
-    around = (code("at", nuts[:end]) for end in range(len(nuts), 1, -1))
+    known = nuts[:_LONGEST_NUTS]
+    around = (code("at", known[:end]) for end in range(len(known), 1, -1))
     return Some((code("nuts", nuts), *around))
 
 

@@ -251,7 +251,10 @@ def _verify_public(path: Path, file: _Lines, node: NodeId, at: str, key_of: KeyO
         raise BadExport(f"{note} is no signature of {node} over {path}")
     counted: Counter[str] = Counter()
     for data in _pages(path, file):
-        counted.update(next(iter(json.loads(line))) for line in data.splitlines())
+        try:
+            counted.update(str(next(iter(json.loads(line)))) for line in data.splitlines())
+        except (ValueError, RecursionError, StopIteration, TypeError, RuntimeError) as error:
+            raise BadExport(f"{path} has a line that is no record") from error
     return FileReport(path, node, at, counted)
 
 

@@ -55,7 +55,9 @@ class Renewing:
             failure: Unavailable | None = None
             for each in asked or [None]:
                 try:
-                    found = await asyncio.to_thread(self._reader.refresh, None if each is None else self._fetch_from(each))
+                    found = await asyncio.to_thread(
+                        self._reader.refresh, None if each is None else self._fetch_from(each)
+                    )
                 except Unavailable as error:
                     log.info("trust list not read", source=each, code=error.code, reason=str(error))
                     failure = failure or error

@@ -15,6 +15,7 @@ from node.directory.following import EpochNotKnown
 from node.directory.hosting import LogClosed, LogGap, NotOurLog, NotPublishable, Signed
 from node.directory.model import MAX_ENTRY_BYTES, write_change
 from node.directory.replication import (
+    PAGE,
     BadCheckpoint,
     BadPage,
     Closing,
@@ -27,8 +28,10 @@ from node.directory.replication import (
     frontier_after,
     new_entry,
     read_checkpoint,
+    read_page,
     sign_checkpoint,
     write_closing,
+    write_page,
 )
 from node.directory.serving import Server, read_signed, write_signed
 from node.directory.store import DirectoryBusy, DirectoryFull, LogStore
@@ -424,3 +427,10 @@ def test_on_a_full_disk_nothing_is_half_written_and_it_goes_on_when_there_is_roo
     assert owner.directory.replica.is_whole("EE/authorities")
     assert owner.names()["EE:1"] == "Uus amet"
     assert owner.directory.position(LogId(EE)) == (1, {"own": 2, "replica": 202}[file])
+
+
+def test_the_fullest_page_that_an_owner_can_publish_is_read_by_everybody():
+    body = b'{"op":"put","x":"' + b'\\"' * ((MAX_ENTRY_BYTES - 20) // 2) + b'"}'
+    entries = [new_entry(body)] * PAGE
+    assert len(body) > MAX_ENTRY_BYTES - 10
+    assert read_page(write_page(entries), count=PAGE) == entries
