@@ -20,8 +20,7 @@ CREATE TABLE IF NOT EXISTS documents (
 CREATE VIRTUAL TABLE IF NOT EXISTS search USING fts5 (
   names, competence, place, sound, codes,
   tokenize = "ascii tokenchars '-./:_~'", prefix = '1 2 3 4 5 6', detail = column, columnsize = 0);
-INSERT INTO search (search, rank) SELECT 'hashsize', 16777216
-  WHERE NOT EXISTS (SELECT 1 FROM search_config WHERE k = 'hashsize');
+INSERT INTO search (search, rank) VALUES ('hashsize', 16777216);
 """
 _WIDTH: Final = 1 << 40  # documents of one order
 

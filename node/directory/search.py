@@ -50,7 +50,7 @@ from node.directory.model import (
 )
 from node.ids import AuthorityId, NodeId, State, state_of
 
-FORMAT: Final = 6
+FORMAT: Final = 7
 MAX_HITS: Final = 100
 FEW: Final = 3  # with fewer hits than this, the coordinators are shown too
 MAX_FALLBACK: Final = 5

@@ -75,12 +75,13 @@ class LogStore:
 
     def _prepare(self) -> None:
         found = self.connection().execute("PRAGMA user_version").fetchone()[0]
-        if found not in (0, self.format):
+        if found == self.format:
+            return  # whole: what is written below would take a writer's turn
+        if found:
             self._other_format(found)
         connection = self.connection()
         connection.executescript(self.schema)
-        if connection.execute("PRAGMA user_version").fetchone()[0] != self.format:  # to write it takes a writer's turn
-            connection.execute(f"PRAGMA user_version={self.format}")
+        connection.execute(f"PRAGMA user_version={self.format}")
 
     def _other_format(self, found: int) -> None:
         raise CannotOpenDirectory(
