@@ -47,24 +47,25 @@ class HandOver:
         """Whether the node that signed an event of this authority had the right to.
 
         What is of another scope than `moved` (receipts, what stays in one State or authority) it does not name: there
-        the old node's steps count up to the instant of the move.
+        the old node's steps count up to the instant of the move. The new node's count from its answer on: what it
+        signed before, without right, the answer does not bring back.
         """
-        named = self.moved.control["events"]
-        if event.step in HAND_OVER or event.id in named:
+        if event.step in HAND_OVER or event.id in self.moved.control["events"]:
             return True
-        if event.scope != self.moved.scope:
-            host = self._host_at(event.at)
-            return host is None or signers.get(event.id) == host
+        is_named = event.scope == self.moved.scope
+        one = self if is_named else self._last_at(event.at)
+        if one is None:
+            return True
         # A case that reached the old node late, and empty: the new node may have acted before it heard of that.
-        is_after = self.moved.seq == 1 or (event.seq > self.moved.seq and event.at > self.moved.at)
-        return is_after and signers.get(event.id) == self.to
+        is_after = one.moved.seq == 1 or (event.at > one.taken.at and (not is_named or event.seq > one.moved.seq))
+        return is_after and signers.get(event.id) == one.to
 
-    def _host_at(self, at: datetime) -> NodeId | None:
-        """Where the authority was at an instant; None: before its first move, wherever that was."""
+    def _last_at(self, at: datetime) -> HandOver | None:
+        """The last move begun at an instant; None: before the first, wherever the authority was."""
         found: HandOver | None = self
         while found and at < found.moved.at:
             found = found.before
-        return found.to if found else None
+        return found
 
 
 def hand_overs(events: Iterable[Event], signers: Signers) -> Mapping[AuthorityId, HandOver]:
@@ -75,10 +76,15 @@ def hand_overs(events: Iterable[Event], signers: Signers) -> Mapping[AuthorityId
     # One move is answered by one node, so of two answers to it that node wrote both: the earlier counts.
     for taken in sorted((e for e in steps if e.step == TAKEN_OVER), key=lambda e: (e.at, e.id)):
         moved = moves.get(EventId(str(taken.control["moved"])))
-        if moved and moved.lane == taken.lane and signers.get(taken.id) == moved.control["to"]:
+        if moved and _answers(taken, moved, signers):
             to = NodeId(str(moved.control["to"]))
             found.setdefault(taken.author, {}).setdefault(nth(moved), HandOver(moved=moved, taken=taken, to=to))
     return {author: _last(by_number) for author, by_number in found.items()}
+
+
+def _answers(taken: Event, moved: Event, signers: Signers) -> bool:
+    is_later = moved.lane == taken.lane and moved.at < taken.at
+    return is_later and signers.get(taken.id) == moved.control["to"]
 
 
 def _last(by_number: Mapping[int, HandOver]) -> HandOver:

@@ -135,3 +135,49 @@ def test_a_malformed_hand_over_is_refused_and_says_nothing(case, change):
     view = case.view([*case.everything, wrong])
     assert view.refused.get(wrong.id, "control") == "control"
     assert view.state == "accepted"
+
+
+def come_back(case, *, back_by):
+    """RO gives the authority to RO-CJ, which gives it back; RO signs a step before it has accepted, or after."""
+    signed = hand_over(case)
+    calendars = case.definitions.calendars
+
+    def head():
+        return fold(case.procedure, case.everything, calendars, signers=signed).head
+
+    def last():
+        return max(e.seq for e in case.everything if e.author == RO)
+
+    def take_step():
+        answer = replace(case.make("answer", RO, "responding", {"questions": ["Q1", "Q3"]}), seq=1 + last())
+        signed[answer.id] = "RO"
+        case.everything.append(answer)
+        case.wait(hours=1)
+        return answer
+
+    gone = moved(
+        case.everything, RO, after=head(), scope="case", to="RO", number=2, signers=signed, at=case.at, edition=0
+    )
+    signed[gone.id] = "RO-CJ"
+    case.everything.append(gone)
+    case.wait(hours=1)
+    early = take_step() if back_by == "before" else None
+    before = fold(case.procedure, case.everything, calendars, signers=signed)
+    taken = taken_over(case.everything, gone, after=head(), signers=signed, at=case.at, edition=0)
+    signed[taken.id] = "RO"
+    case.everything.append(taken)
+    case.wait(hours=1)
+    return early or take_step(), before, fold(case.procedure, case.everything, calendars, signers=signed)
+
+
+def test_an_authority_that_comes_back_does_not_bring_back_what_its_node_signed_on_the_way(case):
+    answer, before, after = come_back(case, back_by="before")
+    assert answer.id in before.ended
+    assert answer.id in after.ended
+    assert (after.hand_overs[RO].to, after.state) == ("RO", "accepted")
+
+
+def test_once_it_has_taken_over_the_node_it_came_back_to_signs(case):
+    answer, _, after = come_back(case, back_by="after")
+    assert answer.id not in after.ended
+    assert after.state == "answered"

@@ -116,21 +116,7 @@ def parts_reach_whom_they_are_for_and_nobody_else(world, _dice) -> None:
 def what_the_old_node_signs_after_a_move_counts_nowhere(world, _dice) -> None:
     """Whatever number and instant it has, and whatever honest steps followed it before the move was heard of."""
     events = world.everything()
-    moved = {
-        e.author: e
-        for e in sorted(events.values(), key=lambda e: e.at)
-        if e.step == "moved" and e.id not in world.rogue
-    }
-    bad = {
-        i
-        for i in world.rogue  # the node it is on at last signs for it from the last `moved` on, in its own State at once
-        if not (
-            events[i].scope == "state"
-            and (last := moved.get(events[i].author))
-            and events[i].at > last.at
-            and world.signers[i] == last.control["to"]
-        )
-    }
+    bad = set(world.rogue)
     while more := {i for i, e in events.items() if e.after in bad and e.step not in HAND_OVER} - bad:
         bad |= more
     for node in world.involved():
