@@ -13,7 +13,7 @@ import structlog
 
 from node.clock import Clock, SystemClock
 from node.directory.competence import Competent, Need, competent
-from node.directory.following import JUST_ASKED, Follower, Showing
+from node.directory.following import JUST_ASKED, Follower, LogFrozen, Showing
 from node.directory.hosting import Host, LogSigner, NotOurLog, Signed
 from node.directory.model import OPERATOR, Authority, By, Change, Kind, Move, Record, Register
 from node.directory.originals import Evidence, Originals
@@ -222,7 +222,7 @@ class Directory:
         for mine in sorted(filter(None, map(LogId.parse, self.own.logs()))):
             try:
                 self.follow_own(mine)
-            except PeerError as error:
+            except (PeerError, LogFrozen) as error:
                 log.error("our own log cannot be followed", log=str(mine), code=error.code, reason=str(error))  # noqa: TRY400  # no bug of ours
 
     def follow_own(self, mine: LogId) -> None:

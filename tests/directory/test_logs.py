@@ -11,7 +11,7 @@ import pytest
 
 from node import merkle
 from node.directory import Authority, Directory
-from node.directory.following import EpochNotKnown
+from node.directory.following import EpochNotKnown, LogFrozen
 from node.directory.hosting import LogClosed, LogGap, NotOurLog, NotPublishable, Signed
 from node.directory.model import MAX_ENTRY_BYTES, write_change
 from node.directory.replication import (
@@ -221,6 +221,23 @@ def test_a_frozen_log_goes_on_when_its_operator_says_so(place):
     again.follow(owner)
     assert len(again.names()) == 3
     assert (again.status().frozen, again.status().evidence) == ("", 1)
+
+
+def test_a_node_whose_own_log_is_frozen_starts_again(place):
+    owner, thief = place("EE"), place("EE", folder="thief")
+    owner.say("Amet")
+    thief.say("Vale")
+    with pytest.raises(LogForked):
+        owner.see(LOG, thief.directory.heads()["EE/authorities"], source="BG")
+    with pytest.raises(LogFrozen):
+        owner.say("Teine", first=2)  # it is signed, and shown to nobody
+    owner.directory.close()
+    again = place("EE")
+    again.directory.catch_up()  # as the node does when it starts
+    assert again.status().frozen
+    again.directory.release(LOG, because="the key was stolen, and is renewed")
+    again.directory.catch_up()
+    assert again.names() == {"EE:1": "Amet", "EE:2": "Teine"}
 
 
 def test_a_new_epoch_in_the_trust_list_ends_the_frost(place):
