@@ -62,6 +62,7 @@ STATES = [
 HOSTED = "XK"  # a State without a node
 ACTIVE_SECONDS = 600.0
 QUIET_SECONDS = 1800.0
+PUBLISHED_SECONDS = 600.0
 BUGS = ("job failed", "following a peer's heads failed")
 
 
@@ -165,6 +166,11 @@ def draw(seed: int, *, size: int | None = None) -> Plan:
         act("publish", restored.node, restored.at - 20, owner=restored.node, changes=1, by="node", killed_in=None)
         act("publish", restored.node, restored.at + dice.uniform(5, 60), owner=restored.node, changes=2, by="node",
             killed_in=None)  # fmt: skip
+        if dice.random() < 0.5:  # alone, it publishes what it cannot know to be there already
+            alone = ((restored.node,), tuple(name for name in names if name != restored.node))
+            act("partition", "", restored.at + 1, groups=alone, lasts=dice.choice((35.0, 60.0, 120.0)))
+    for _ in range(dice.randint(0, 2)):
+        act("delay", "", slowest=dice.choice((2.0, 10.0, 25.0)), lasts=dice.uniform(20, 200))
     return Plan(seed, names, liars, two_faced, first, tuple(sorted(acts, key=lambda item: item.at)), size)
 
 
@@ -346,15 +352,24 @@ class _History:
 
     async def _partition(self, act: Act) -> None:
         self.world.network.groups = [frozenset(map(NodeId, group)) for group in act.given["groups"]]
+        self._count("partitions")
         await asyncio.sleep(act.given["lasts"])
         self.world.network.groups = ()
 
     async def _loss(self, act: Act) -> None:
         self.world.network.loss = act.given["share"]
+        self._count("lossy times")
         await asyncio.sleep(act.given["lasts"])
         self.world.network.loss = 0.0
 
+    async def _delay(self, act: Act) -> None:
+        self.world.network.slowest = act.given["slowest"]
+        self._count("slow times")
+        await asyncio.sleep(act.given["lasts"])
+        self.world.network.slowest = Network.slowest
+
     async def _clock(self, act: Act) -> None:
+        self._count("clocks set wrong")
         self.world.nodes[act.node].clock.wrong_by += act.given["wrong_by"]
 
     # -- and then --------------------------------------------------------------------------------------------------
@@ -366,7 +381,7 @@ class _History:
             await asyncio.wait(pending)
         world = self.world
         world.tell("-", "quiet: everybody is up, nothing is lost, liars go on")
-        world.network.loss, world.network.groups = 0.0, ()
+        world.network = Network()
         for node in self._all():
             if node.process is not None:
                 node.process.crash_in = None
@@ -387,12 +402,42 @@ class _History:
                 break
             await asyncio.sleep(10)
         self.quiet_seconds = world.loop.time() - begun
+        await self._everybody_publishes()
         await asyncio.sleep(150)  # contradictions are found with the next greetings
         if not all(node.is_up for node in world.honest()):
             world.broken("every node is up after quiet time")
             return
         for law in laws.broken(world):
             world.broken(law)
+
+    async def _everybody_publishes(self) -> None:
+        """Every honest owner can, though perhaps not at once, and every honest node shows it."""
+        world = self.world
+        until, made = world.loop.time() + PUBLISHED_SECONDS, list[AuthorityId]()
+        owners = [owner for owner in world.listed if world.is_sound(log_name(owner))]
+        while owners and world.loop.time() < until:
+            for owner in list(owners):
+                self.serial += 1
+                one = Authority(
+                    id=AuthorityId(f"{owner}:{self.serial}"), node=owner, names={"en": "Last office"}, name_lang="en"
+                )
+                node = world.host_of(owner)
+                if node.has_asked and await node.publish(owner, [one]):
+                    made.append(one.id)
+                    owners.remove(owner)
+            await asyncio.sleep(5)
+        for owner in owners:
+            world.broken(f"every honest owner can publish: {log_name(owner)} cannot after quiet time")
+        while missing := [
+            f"{one} on {node.name}"
+            for one in made
+            for node in world.honest()
+            if not node.is_up or node.directory.replica.find(one) is None
+        ]:
+            if world.loop.time() >= until:
+                world.broken(f"everybody sees what is published: after quiet time not {missing[:3]}")
+                return
+            await asyncio.sleep(5)
 
 
 def _end_all(loop: VirtualLoop, history: _History) -> None:

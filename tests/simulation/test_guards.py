@@ -58,6 +58,27 @@ GUARDS = (
         "",
         seen_by="test_the_laws_hold_among_five[26]",
     ),
+    guard(
+        "hosting.py",
+        "_current",
+        "        self._recover(current, key)\n",
+        "",
+        seen_by="test_the_laws_hold_among_five[1]",
+    ),
+    guard(
+        "hosting.py",
+        "_current",
+        "        if not self.asked:\n            raise PeersNotAsked(\n",
+        "        if not base.node:\n            raise PeersNotAsked(\n",
+        seen_by="test_the_laws_hold_among_five[9]",
+    ),
+    guard(
+        "following.py",
+        "_behind",
+        "if found is None or (found.epoch, seen.size) >= by.knew:",
+        "if found is None:",
+        seen_by="test_the_laws_hold_among_five[4]",
+    ),
 )
 
 

@@ -14,7 +14,7 @@ from .many import report
 
 ROOT = Path(__file__).parents[2]
 SHORT = (1, 3, 5, 9, pytest.param(56, marks=pytest.mark.long))
-FIVE = (1, 4, 7, 26)
+FIVE = (1, 4, 7, 9, 26)
 MANY = 40
 
 

@@ -526,6 +526,10 @@ class World:
         owner = NodeId(name.partition("/")[0])
         return owner in self.listed and self.host_of(owner).is_honest
 
+    def is_sound(self, name: str) -> bool:
+        """Whether its host is honest, and no honest disk has lost what liars alone have kept of it."""
+        return self.is_honest_log(name) and name not in self.only_liars_know
+
     # -- what is seen ----------------------------------------------------------------------------------------------
 
     def tell(self, who: str, what: str) -> None:
