@@ -401,6 +401,9 @@ class _History:
             if all(node.is_up for node in world.honest()) and not laws.differing(world):
                 break
             await asyncio.sleep(10)
+        else:  # before a new change brings on what was waiting
+            for name in laws.differing(world) if all(node.is_up for node in world.honest()) else ():
+                world.broken(f"all logs are equal: {name} differs after quiet time")
         self.quiet_seconds = world.loop.time() - begun
         await self._everybody_publishes()
         await asyncio.sleep(150)  # contradictions are found with the next greetings

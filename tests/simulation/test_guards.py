@@ -19,7 +19,7 @@ GUARDS = (
     guard(
         "following.py",
         "settle",
-        "            check_root(self._replica.staged(name), checkpoint)\n",
+        "                check_root(self._replica.staged(name), checkpoint)\n",
         "",
         seen_by="test_the_laws_hold[56]",
     ),
