@@ -13,10 +13,10 @@ import structlog
 
 from node.clock import Clock, SystemClock
 from node.directory.competence import Competent, Need, competent
-from node.directory.following import JUST_ASKED, Follower, LogFrozen, Showing
+from node.directory.following import JUST_ASKED, Follower, Showing
 from node.directory.hosting import Host, LogSigner, NotOurLog, Signed
 from node.directory.model import OPERATOR, Authority, By, Change, Kind, Move, Record, Register
-from node.directory.originals import Evidence, Originals
+from node.directory.originals import Evidence, LogFrozen, Originals
 from node.directory.regions import region_names
 from node.directory.registers import Registers, UnknownRegister
 from node.directory.replication import COLLECTION, BadPage, Checkpoint, Divergence, LogId, batches

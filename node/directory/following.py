@@ -58,12 +58,6 @@ class EpochNotKnown(Unavailable):
     code = "unavailable.epoch-not-known"
 
 
-class LogFrozen(Unavailable):
-    """A log contradicted itself: nothing more of it counts until an operator releases it, or a new epoch begins."""
-
-    code = "unavailable.log-frozen"
-
-
 class HostBehind(Unavailable):
     """A log's host showed less than it signed before; it may have been an answer under way: the host is asked again."""
 
@@ -227,8 +221,7 @@ class Follower:
     def _check_open(self, shown: LogId, standing: Standing) -> None:
         if shown.epoch < standing.epoch:
             raise BadPage(f"{shown} is over: epoch {standing.epoch} counts", log=str(shown))
-        if self._own.frozen(str(shown)):
-            raise LogFrozen(f"{shown} is frozen here: imi-node directory release {shown} --because ...", log=str(shown))
+        self._own.check_not_frozen(str(shown))
 
     def _opening(self, shown: LogId, checkpoint: Checkpoint) -> Opening | None:
         """How an epoch begins; None: not as it should, so it repeats nothing of its predecessor. Raises BadPage."""

@@ -132,6 +132,7 @@ class Host:
             BadEntry: a value is longer than an entry allows, or not of its form.
             LogClosed: the log goes on at another host.
             PeersNotAsked: the node may come from a backup.
+            LogFrozen: the log contradicted itself, as seen here; nothing is signed.
             BadCheckpoint, LogForked: more or other entries were signed before than lie here, and they cannot be taken
                 back from the replica; nothing is signed.
         """
@@ -143,6 +144,7 @@ class Host:
             read_change(body, node=node, collection=collection)
         with self._lock, self._own.writing():
             current = self._current(LogId(node, collection), signer.public_key)
+            self._own.check_not_frozen(str(current))  # nobody would see it, and who tries again would sign it again
             checkpoint = self._append(current, bodies, signer)
         self._published(current)
         return checkpoint

@@ -13,6 +13,7 @@ from typing import Any, Final, Literal
 
 from node.directory.replication import Divergence, LogId, batches
 from node.directory.store import AT_ONCE, LOGS, LogStore
+from node.errors import Unavailable
 from node.merkle import Frontier, leaf_hash
 
 FORMAT: Final = 2
@@ -28,6 +29,12 @@ CREATE TABLE IF NOT EXISTS frozen (
   log TEXT PRIMARY KEY, at TEXT NOT NULL, kind TEXT NOT NULL, released TEXT NOT NULL DEFAULT '',
   because TEXT NOT NULL DEFAULT '');
 """
+
+
+class LogFrozen(Unavailable):
+    """A log contradicted itself: nothing more of it counts until an operator releases it, or a new epoch begins."""
+
+    code = "unavailable.log-frozen"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -151,6 +158,11 @@ class Originals(LogStore):
                     (at.isoformat(), because, log),
                 ).rowcount
             )
+
+    def check_not_frozen(self, log: str) -> None:
+        """Raises LogFrozen."""
+        if self.frozen(log):
+            raise LogFrozen(f"{log} is frozen here: imi-node directory release {log} --because ...", log=log)
 
     def frozen(self, log: str) -> str:
         """Why a log is frozen (an error's code); empty if it is not."""
