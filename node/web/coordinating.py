@@ -99,7 +99,7 @@ async def reject(request: web.Request) -> web.Response:
 async def register(request: web.Request) -> web.Response:
     """An authority that the coordinator registers itself."""
     await request.app[REGISTRY].coordination(signed_in(request).official)
-    return _register(request, Profile(names={}), (), {"login": "", "name": ""})
+    return profiles.page(request, Profile(names={}), asked=(), typed={"login": "", "name": ""})
 
 
 @routes.post(f"{HOME}/register")
@@ -120,9 +120,9 @@ async def do_register(request: web.Request) -> web.Response:
             await registry.register(official, profile, granted=profiles.access(form), first=first if has_user else None)
     except Refused as error:
         errors = profiles.errors_of(request, error)
-        return _register(request, profile, profiles.ticked(form, "access"), typed, errors=errors)
+        return profiles.page(request, profile, asked=profiles.ticked(form, "access"), typed=typed, errors=errors)
     if alike:
-        return _register(request, profile, profiles.ticked(form, "access"), typed, alike=alike)
+        return profiles.page(request, profile, asked=profiles.ticked(form, "access"), typed=typed, alike=alike)
     raise see_other(HOME, notice="validated")
 
 
@@ -247,30 +247,6 @@ async def _registration(
         scopes=[profiles.scope_name(request, scope) for scope in found.scopes],
         access=choices,
         ticked=[value for value, _ in choices] if ticked is None else ticked,
-        alike=alike,
-        errors=errors,
-    )
-
-
-def _register(
-    request: web.Request,
-    profile: Profile,
-    ticked: Sequence[str],
-    typed: dict[str, str],
-    *,
-    errors: Sequence[tuple[str, str]] = (),
-    alike: Sequence[Authority] = (),
-) -> web.Response:
-    return render(
-        request,
-        "registry/register.html",
-        status=422 if errors or alike else 200,
-        registration=None,
-        profile=profile,
-        choices=profiles.choices(request, profile),
-        access=profiles.access_choices(request, request.app[REGISTRY].desk.scopes(), only_areas=True),
-        asked=ticked,
-        typed=typed,
         alike=alike,
         errors=errors,
     )

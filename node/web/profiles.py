@@ -11,15 +11,17 @@ from multidict import MultiMapping
 
 from node.casework.errors import InvalidProfile
 from node.casework.profiles import LEVELS, TYPES, Profile
+from node.casework.registering import Registration
+from node.directory import Authority
 from node.directory.folding import fold
 from node.directory.regions import regions_of
 from node.directory.rules import official_languages
 from node.errors import ImiError
 from node.ids import State, state_of
-from node.pages import FRAME, LANG, text_key
+from node.pages import FRAME, LANG, render, text_key
 from node.texts import ENGLISH, NAMES
 from node.web.authorities import named
-from node.web.keys import CATALOGUE
+from node.web.keys import CATALOGUE, REGISTRY
 
 FEW_REGIONS: Final = 60  # so many are ticked; more are written, by code or by name
 MOST_LANGUAGES: Final = 4  # working languages that the form has fields for
@@ -179,3 +181,35 @@ def _several(form: MultiMapping[Any], name: str) -> tuple[str, ...]:
 def _parts(text: str) -> tuple[str, ...]:
     parts = (part.strip() for part in text.translate(_SPLIT).split(","))
     return tuple(dict.fromkeys(part for part in parts if part))
+
+
+def page(
+    request: web.Request,
+    profile: Profile,
+    *,
+    asked: Sequence[str],
+    typed: Mapping[str, str],
+    registration: Registration | None = None,
+    errors: Sequence[tuple[str, str]] = (),
+    alike: Sequence[Authority] = (),
+) -> web.Response:
+    """The page on which an authority is registered: by itself, if it was invited, or by its coordinator.
+
+    Args:
+        asked: the access that is ticked.
+        typed: the first user's fields.
+        alike: authorities it may be; it is shown once more to say that it is another one.
+    """
+    return render(
+        request,
+        "registry/register.html",
+        status=422 if errors or alike else 200,
+        registration=registration,
+        profile=profile,
+        choices=choices(request, profile),
+        access=access_choices(request, request.app[REGISTRY].desk.scopes(), only_areas=True),
+        asked=asked,
+        typed=typed,
+        alike=alike,
+        errors=errors,
+    )

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 from aiohttp import web
 
 from node.casework.profiles import Profile
@@ -29,7 +27,7 @@ async def show(request: web.Request) -> web.Response:
         return render(request, "registry/registered.html", registration=found)
     profile = profiles.empty(found.name, profiles.choices(request, Profile(names={})).official[0])
     asked = {f"{scope} ca" for scope in found.scopes}
-    return _form(request, found, profile, asked=sorted(asked), typed={"login": "", "name": ""})
+    return profiles.page(request, profile, registration=found, asked=sorted(asked), typed={"login": "", "name": ""})
 
 
 @routes.post("/register/{code}")
@@ -57,9 +55,9 @@ async def submit(request: web.Request) -> web.Response:
             await registry.submit(_code(request), profile, asked=profiles.access(form), first=first)
     except Refused as error:
         errors = profiles.errors_of(request, error)
-        return _form(request, found, profile, asked=asked, typed=typed, errors=errors)
+        return profiles.page(request, profile, registration=found, asked=asked, typed=typed, errors=errors)
     if alike:
-        return _form(request, found, profile, asked=asked, typed=typed, alike=alike)
+        return profiles.page(request, profile, registration=found, asked=asked, typed=typed, alike=alike)
     raise see_other(f"/register/{_code(request)}", notice="registered")
 
 
@@ -93,29 +91,3 @@ async def _invitation(request: web.Request) -> Registration:
 
 def _code(request: web.Request) -> str:
     return request.match_info["code"]
-
-
-def _form(
-    request: web.Request,
-    found: Registration,
-    profile: Profile,
-    *,
-    asked: Sequence[str],
-    typed: dict[str, str],
-    errors: Sequence[tuple[str, str]] = (),
-    alike: Sequence[Authority] = (),
-) -> web.Response:
-    return render(
-        request,
-        "registry/register.html",
-        status=422 if errors or alike else 200,
-        registration=found,
-        profile=profile,
-        choices=profiles.choices(request, profile),
-        access=profiles.access_choices(request, request.app[REGISTRY].desk.scopes(), only_areas=True),
-        asked=asked,
-        typed=typed,
-        alike=alike,
-        errors=errors,
-        zone=request.app[FRAME].zone,
-    )
