@@ -81,7 +81,8 @@ class _Debts:
             node = self.case.tools.home(party)
             if node is not None and node != self.case.tools.node:
                 self._add(debts.setdefault(node, Debt()), node, party)
-            for old in hosting.left(self.case, party) if node == self.case.tools.node else ():
+            left = hosting.left(self.case, party) if node == self.case.tools.node else set[NodeId]()
+            for old in left | self._misdirected(party):
                 self._add_all(debts.setdefault(old, Debt()), old, party, self._no_part)
         for party, going in hosting.leaving(self.case).items():
             self._add_all(debts.setdefault(going.to, Debt()), going.to, party, self._may_read(party))
@@ -104,6 +105,14 @@ class _Debts:
                 self._collect(debt, stored, open_items)
             elif open_items and self._named_here(party):
                 debt.passed.update(open_items)
+
+    def _misdirected(self, party: AuthorityId) -> set[NodeId]:
+        """The homes that a party had left before it was one, and to which we wrote before we knew.
+
+        They get the bare events of what follows, so that their copy ends with the others.
+        """
+        former = set(self.case.tools.homes(party)[:-1]) - {self.case.tools.home(party), self.case.tools.node}
+        return {node for node, _ in self.sent if node in former} - hosting.left(self.case, party)
 
     _no_part: Final = frozenset[tuple[EventId, str]]()
 

@@ -146,6 +146,29 @@ async def test_a_case_opened_to_the_old_node_after_the_move_reaches_the_new_one(
     assert row.state == "accepted", "the file card stays, and follows"
 
 
+async def test_a_home_that_was_left_before_and_written_to_all_the_same_ends_its_copy_with_the_others(federation):
+    """Forwarded by a node that knows of the move; Estonia, which does not, writes to the old home, and to nobody else."""
+    world = federation("EE", "DE", "DE-BY")
+    announced = move(world)
+    await hand_over(world, tell_to=("DE", "DE-BY"))
+    munich = AuthorityId("DE:munich")
+    number = await world["EE"].open("EE:school", REQUEST, "send", request_control(munich), request_content())
+    world.exchange()
+    await world["DE-BY"].step(munich, number, "forward", {"to": MOVING})
+    world.exchange()
+    await tell(world, "EE", announced=announced)
+    world.exchange()
+    await world["EE"].step("EE:school", number, "withdraw", {}, {})
+    world.exchange()
+    rows = [
+        world[name].database.run(
+            lambda s: (r := cases.find_by_number(s, number)) and (r.state, r.block_at, r.delete_at)
+        )
+        for name in ("EE", "DE-BY", "DE")
+    ]
+    assert rows[0] == rows[1] == rows[2]
+
+
 async def test_a_late_joiner_believes_what_the_old_node_signed(federation):
     """Forwarded after the move to an authority on a third node, which never heard of the case before."""
     world = federation("EE", "DE", "DE-BY")

@@ -402,6 +402,7 @@ class World:
                         self._queue(node, there, event, parts_of[party])
             if there == node.name:
                 self._owe_old_homes(node, party)
+            self._owe_misdirected(node, party)
             if (move := node.leaving.get(party)) and move.stage != "begun":
                 self._owe_all(node, move, parts_of[party])
 
@@ -409,6 +410,15 @@ class World:
         """A node an authority left keeps the file card: the bare events, so that its copy ends when the others do."""
         left = {self.signers[e.id] for e in node.events.values() if e.step == MOVED and e.author == party}
         for there in sorted(left - {node.name}):
+            for event in list(node.events.values()):
+                if self._may_travel(event, party):
+                    self._queue(node, there, event, frozenset())
+
+    def _owe_misdirected(self, node: Node, party: AuthorityId) -> None:
+        """Who wrote to a home that a party had left before it was one goes on with the bare events: that copy must end."""
+        left = {self.signers[e.id] for e in node.events.values() if e.step == MOVED and e.author == party}
+        written_to = {there for there, _, _ in node.sent}
+        for there in sorted((set(node.homes(party)[:-1]) & written_to) - left - {node.home(party), node.name}):
             for event in list(node.events.values()):
                 if self._may_travel(event, party):
                     self._queue(node, there, event, frozenset())
