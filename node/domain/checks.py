@@ -16,7 +16,7 @@ from node.domain.deadlines import UNION
 from node.domain.events import RECEIVED
 from node.domain.files import DefinitionFault, Document
 from node.domain.handover import HAND_OVER
-from node.domain.procedures import ANSWER_TYPES, ANSWERS, COMMENTS, Deadline, Field, Procedure, Step
+from node.domain.procedures import ANSWER_TYPES, ANSWERS, COMMENTS, Deadline, Field, Measures, Procedure, Step
 from node.domain.resolving import Sources, holdable, public_name
 from node.ids import State
 
@@ -468,6 +468,36 @@ def _search(c: Checking) -> Faults:
         yield c.here("a search for persons asks a purpose", "search", "persons")
 
 
+def _measures(c: Checking) -> Faults:
+    """Figures that name what the workflow does not have, or a field that holds personal data."""
+    p, m = c.procedure, c.procedure.measures
+    if not m:
+        if p.scoreboard:
+            yield c.here("the workflow has no measures", "scoreboard")
+        return
+    if m.of not in p.roles or p.roles[m.of].many:
+        yield c.there(f"{m.of} is no role of one", "measures", "of")
+    workflow = c.sources.workflow[1]
+    for name in sorted(set().union(m.sent, m.answered, m.refused, m.forwarded, m.split, m.referred)):
+        if name not in workflow.step:
+            yield c.there(f"unknown step {name}", "measures")
+    for name in filter(None, (m.accept_by, m.answer_by)):
+        if name not in workflow.deadlines:
+            yield c.there(f"unknown deadline {name}", "measures")
+    yield from _ratings(c, m)
+
+
+def _ratings(c: Checking, m: Measures) -> Faults:
+    for about, word in m.ratings.items():
+        form, _, key = word.partition(".")
+        held = c.procedure.forms.get(form)
+        field = held.field(key) if held else None
+        if not field or field.answers != ("list",) or field.data != "none":
+            yield c.there(f"{word} is no list field without personal data", "measures", "ratings", about)
+        elif not m.negative <= set(c.lists.get(field.list, ())):
+            yield c.there(f"no code of list {field.list}", "measures", "negative")
+
+
 _CHECKS: Final = (
     _references,
     _reserved,
@@ -485,4 +515,5 @@ _CHECKS: Final = (
     _spawning,
     _directory,
     _search,
+    _measures,
 )

@@ -85,6 +85,20 @@ class DeadlineFile(_File):
     times: int = 0
 
 
+class MeasuresFile(_File):
+    of: Name
+    sent: list[Name]
+    answered: list[Name]
+    refused: list[Name] = []
+    forwarded: list[Name] = []
+    split: list[Name] = []
+    referred: list[Name] = []
+    accept_by: str = Field("", alias="accept-by")
+    answer_by: str = Field("", alias="answer-by")
+    ratings: dict[Literal["timeliness", "effort"], str] = {}
+    negative: list[Code] = []
+
+
 class WorkflowFile(_File):
     start: Name
     user: str = ""
@@ -95,6 +109,7 @@ class WorkflowFile(_File):
     forms: dict[Name, FormFile] = {}
     step: dict[Name, StepFile]
     deadlines: dict[Name, DeadlineFile] = {}
+    measures: MeasuresFile | None = None
 
 
 class RetentionFile(_File):
@@ -124,6 +139,7 @@ class ProcedureFile(_File):
     questions: str = ""
     without: list[str] = []
     texts: Literal["complete", "draft"] = "complete"
+    scoreboard: bool = False
     forms: dict[Name, Words] = {}
     see: dict[Name, list[str]] = {}
     deadlines: dict[Name, str | dict[str, str]] = {}

@@ -168,6 +168,23 @@ class Search:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Measures:
+    """Which steps of a workflow mean what for the figures (node.domain.measuring)."""
+
+    of: str  # the role that is asked: its node counts the case
+    sent: frozenset[str]
+    answered: frozenset[str]
+    refused: frozenset[str] = frozenset()
+    forwarded: frozenset[str] = frozenset()
+    split: frozenset[str] = frozenset()
+    referred: frozenset[str] = frozenset()
+    accept_by: str = ""  # deadline of the acceptance
+    answer_by: str = ""  # deadline of the answer
+    ratings: Mapping[str, str] = field(default_factory=dict)  # timeliness, effort -> form.field
+    negative: frozenset[str] = frozenset()  # codes of a negative rating
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Procedure:
     """A legal act on a workflow, resolved: everything a case of it needs."""
 
@@ -193,6 +210,8 @@ class Procedure:
     search: Search | None = None
     recipients: Mapping[str, str] = field(default_factory=dict)  # control, or step.control -> directory role
     participants: Mapping[str, str] = field(default_factory=dict)  # case role -> directory role that may open a case
+    measures: Measures | None = None
+    scoreboard: bool = False  # its figures are part of the Single Market Scoreboard
     texts: Literal["complete", "draft"] = "complete"
 
     def step(self, name: str) -> Step | None:

@@ -33,6 +33,7 @@ from node.domain.procedures import (
     Deadline,
     Field,
     Form,
+    Measures,
     Procedure,
     Retention,
     Role,
@@ -114,6 +115,8 @@ def resolve(sources: Sources, *, whole: bool = False) -> tuple[Procedure, list[D
         search=_search(file),
         recipients=dict(file.recipients),
         participants=dict(file.participants),
+        measures=_measures(joining, whole=whole),
+        scoreboard=file.scoreboard,
         texts=file.texts,
     )
     _check_without(joining)
@@ -347,6 +350,26 @@ def _deadline(
         extended_by=file.extended_by,
         extension=_period(file.extension, fault) if file.extension else None,
         times=file.times,
+    )
+
+
+def _measures(joining: _Joining, *, whole: bool) -> Measures | None:
+    file = joining.sources.workflow[1].measures
+    if not file:
+        return None
+    gone = frozenset() if whole else frozenset(joining.sources.procedure[1].without)
+    return Measures(
+        of=file.of,
+        sent=frozenset(file.sent) - gone,
+        answered=frozenset(file.answered) - gone,
+        refused=frozenset(file.refused) - gone,
+        forwarded=frozenset(file.forwarded) - gone,
+        split=frozenset(file.split) - gone,
+        referred=frozenset(file.referred) - gone,
+        accept_by="" if file.accept_by in gone else file.accept_by,
+        answer_by="" if file.answer_by in gone else file.answer_by,
+        ratings={str(about): field for about, field in file.ratings.items()},
+        negative=frozenset(file.negative),
     )
 
 
